@@ -1,0 +1,1 @@
+"""What the platform is about, free of HTTP, Jupyter and Kubernetes."""

@@ -1,0 +1,55 @@
+"""What travels over REST beside the models: named lists, and the one shape of errors."""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from himalia.core.model import Environment, Output, Page, Run, RunEvent, Schedule, T
+from himalia.core.spec import Model
+
+
+class Items(Model, Generic[T]):
+    """A list that is never long."""
+
+    items: tuple[T, ...]
+
+
+class RunPage(Page[Run]):
+    """Part of a list of runs."""
+
+
+class SchedulePage(Page[Schedule]):
+    """Part of a list of schedules."""
+
+
+class EnvironmentList(Items[Environment]):
+    """Where notebooks can run, the default first."""
+
+
+class OutputList(Items[Output]):
+    """What a run left, the executed notebook first."""
+
+
+class CellList(Items[RunEvent]):
+    """The cell events of a run's latest attempt."""
+
+
+class ErrorDetail(Model):
+    """One field and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class ErrorBody(Model):
+    """What went wrong, for programs and for people."""
+
+    code: str
+    message: str
+    details: tuple[ErrorDetail, ...] = ()
+
+
+class ErrorAnswer(Model):
+    """The one shape of every error."""
+
+    error: ErrorBody

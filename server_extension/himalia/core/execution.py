@@ -1,0 +1,191 @@
+"""One held run at the backend: start it, follow it, give it up. Writes nothing to the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from himalia.backends.base import Backend, Phase
+from himalia.core.errors import HimaliaError, InvalidInput, Unavailable
+from himalia.core.holding import Work
+from himalia.core.model import Reason, Run, Target, Workload
+from himalia.core.places import Places
+from himalia.core.snapshots import Snapshots
+from himalia.core.spec import Spec
+from himalia.core.transitions import Situation, decide, failed, put_off
+from himalia.kinds.base import Kind, RunPlan
+from himalia.store.base import Change, Store
+
+_log = logging.getLogger(__name__)
+
+_MAX_TROUBLES = 5
+_TIMEOUT_MARGIN_SECONDS = 30.0
+"""The runner keeps the timeout itself; only one that hangs is ended from here."""
+_PROGRESS_SECONDS = 1.0
+_FIRST_DELAY_SECONDS = 1.0
+_LONGEST_DELAY_SECONDS = 60.0
+
+
+class Execution:
+    """What is done with one run at a time; each method returns the change to store."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        backend: Backend,
+        kinds: Mapping[str, Kind[Any]],
+        places: Places,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._backend = backend
+        self._kinds = kinds
+        self._places = places
+        self._snapshots = Snapshots(places.snapshots)
+        self._clock = clock
+        self._refusals: dict[str, int] = {}
+        self._retries_mono: list[float] = []
+
+    def forget(self, run_id: str) -> None:
+        """Let go of what is remembered of a run that has ended."""
+        self._refusals.pop(run_id, None)
+
+    def seconds_to_retry(self, *, at_most: float) -> float:
+        """Return how long until a run that was put off is due."""
+        now = time.monotonic()
+        self._retries_mono = [due for due in self._retries_mono if due > now]
+        return min([at_most, *(due - now + 0.001 for due in self._retries_mono)])
+
+    async def start(self, work: Work) -> Change | None:
+        """Start the attempt, or return why that cannot be."""
+        try:
+            plan = await self._plan(work)
+        except Unavailable:
+            raise
+        except HimaliaError as error:
+            return failed(work.run, _refused(error), self._clock())
+        if work.run.target is Target.STOP:
+            work.is_begun = True
+            return None
+        if self._clock() >= work.lease_until:
+            # Another may hold it; if nobody does, a renewed lease brings it back.
+            return None
+        try:
+            await self._backend.start(work.ref, plan)
+        except Unavailable as error:
+            return self._put_off(work.run, error)
+        work.is_begun = True
+        return None
+
+    async def follow(self, work: Work) -> Change | None:
+        """Return what the last observation asks for; None also where only time passes.
+
+        `is_begun` turns false where the attempt is to be started again.
+        """
+        run, seen = work.run, work.seen
+        if seen.phase is Phase.ABSENT and run.target is Target.RUN:
+            work.is_begun = False
+            return None
+        if seen.phase is Phase.ABSENT and work.stop_sent_mono is None:
+            # First make sure that nobody starts it any more.
+            return None
+        spec = await self._spec(work)
+        now = self._clock()
+        await self._end_overdue(work, spec, now)
+        change = decide(
+            Situation(run=run, seen=seen, retries=spec.retries, now=now, is_overdue=work.is_overdue)
+        )
+        if change is not None and change.not_before is not None:
+            self._remember_retry((change.not_before - now).total_seconds())
+        return change or self._progress(work)
+
+    async def give_up(self, work: Work) -> Change | None:
+        """After repeated trouble of our own making, end the attempt and fail the run."""
+        if work.troubles < _MAX_TROUBLES:
+            return None
+        try:
+            await self._backend.stop(work.ref)
+        except Exception:  # noqa: BLE001 - logged, and the rest goes on
+            _log.exception("stopping %s, which is given up", work.run.id)
+        reason = Reason(
+            code="internal",
+            message="The run could not be looked after because of an error in Himalia.",
+            next_step="The log of control has the details. Run it again.",
+        )
+        return failed(work.run, reason, self._clock())
+
+    async def _spec(self, work: Work) -> Spec:
+        if work.spec is None:
+            work.spec = (await self._workload(work.run)).spec
+        return work.spec
+
+    async def _workload(self, run: Run) -> Workload[Spec]:
+        """Return the workload with the spec that the run was made for."""
+        workload = await self._store.workloads.get(run.owner, run.kind, run.workload_id)
+        if run.snapshot_digest is None:
+            return workload
+        spec = await asyncio.to_thread(self._snapshots.spec, run.snapshot_digest, workload.spec)
+        return workload.model_copy(update={"spec": spec})
+
+    async def _plan(self, work: Work) -> RunPlan:
+        run = work.run
+        workload = await self._workload(run)
+        work.spec = workload.spec
+        resume = await self._resume(run)
+        plan = await asyncio.to_thread(self._kinds[run.kind].plan, workload, run, resume)
+        work.grace_seconds = plan.grace_seconds
+        return plan
+
+    async def _resume(self, run: Run) -> Path | None:
+        if not run.from_failed_cell or run.rerun_of is None:
+            return None
+        earlier = await self._store.runs.get(run.owner, run.rerun_of)
+        return self._places.runs / earlier.id / str(earlier.attempt) / "outputs"
+
+    async def _end_overdue(self, work: Work, spec: Spec, now: datetime) -> None:
+        if spec.timeout_seconds is None or work.seen.phase is not Phase.RUNNING:
+            return
+        started = work.seen.started_at or work.run.started_at or now
+        allowed = spec.timeout_seconds + work.grace_seconds + _TIMEOUT_MARGIN_SECONDS
+        if not work.is_overdue and now >= started + timedelta(seconds=allowed):
+            _log.warning("%s runs over its timeout and did not end itself", work.run.id)
+            work.is_overdue = True
+            await self._backend.stop(work.ref)
+
+    def _put_off(self, run: Run, error: Unavailable) -> Change:
+        refusals = self._refusals[run.id] = self._refusals.get(run.id, 0) + 1
+        delay = min(_FIRST_DELAY_SECONDS * 2 ** min(refusals - 1, 10), _LONGEST_DELAY_SECONDS)
+        self._remember_retry(delay)
+        return put_off(run, error.message, self._clock() + timedelta(seconds=delay))
+
+    def _remember_retry(self, delay_seconds: float) -> None:
+        if delay_seconds > 0:
+            self._retries_mono.append(time.monotonic() + delay_seconds)
+
+    def _progress(self, work: Work) -> Change | None:
+        now_mono = time.monotonic()
+        if (
+            work.seen.phase is not Phase.RUNNING
+            or work.seen.progress == work.run.progress
+            or now_mono < work.written_mono + _PROGRESS_SECONDS
+        ):
+            return None
+        work.written_mono = now_mono
+        return Change(status=work.run.status, progress=work.seen.progress)
+
+
+def _refused(error: HimaliaError) -> Reason:
+    fields = {problem.field.split(".")[0] for problem in error.problems}
+    if isinstance(error, InvalidInput) and "environment" in fields:
+        code, step = "environment_missing", "Install that environment, or choose another one."
+    elif isinstance(error, InvalidInput):
+        code, step = "notebook_invalid", "Correct the job and run it again."
+    else:
+        code, step = "internal", "Run it again; if it fails in the same way, make the job anew."
+    return Reason(code=code, message=error.message, next_step=step)

@@ -1,0 +1,66 @@
+"""The runs that one reconciler holds, and those who want to hear of runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from himalia.backends.base import AttemptRef, Observation, Phase
+from himalia.core.model import Run
+from himalia.core.spec import Spec
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Work:
+    """A held run, and how far its attempt has come. Monotonic times have ``_mono`` names."""
+
+    run: Run
+    token: int
+    lease_until: datetime
+    is_begun: bool
+    """Whether the backend may know of the attempt."""
+    is_busy: bool = False
+    """Whether it is being started just now."""
+    spec: Spec | None = None
+    grace_seconds: float = 10.0
+    seen: Observation = field(default_factory=lambda: Observation(phase=Phase.ABSENT))
+    is_overdue: bool = False
+    stop_sent_mono: float | None = None
+    written_mono: float = 0.0
+    """When progress was last stored."""
+    not_before_mono: float = 0.0
+    """After trouble: when to look at it again."""
+    troubles: int = 0
+
+    @property
+    def ref(self) -> AttemptRef:
+        """The attempt at the backend."""
+        return AttemptRef(owner=self.run.owner, run_id=self.run.id, attempt=self.run.attempt)
+
+
+class Listeners:
+    """Events that are set when something about a run may have changed."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def listen(self, run_id: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set from now on at each change of the run; clear it yourself."""
+        event = asyncio.Event()
+        events = self._events.setdefault(run_id, set())
+        events.add(event)
+        try:
+            yield event
+        finally:
+            events.discard(event)
+            if not events and self._events.get(run_id) is events:
+                del self._events[run_id]
+
+    def tell(self, run_id: str) -> None:
+        """Set the events of those who listen to the run."""
+        for event in self._events.get(run_id, ()):
+            event.set()

@@ -1,0 +1,159 @@
+"""The service in this process: what control runs, and what the tests of the seam run against."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import psutil
+from typing_extensions import override
+
+from himalia import __version__
+from himalia.backends.base import Backend
+from himalia.core.keeper import Keeper
+from himalia.core.local_parts import Parts
+from himalia.core.local_runs import LocalRuns
+from himalia.core.local_schedules import LocalSchedules
+from himalia.core.local_workloads import LocalWorkloads
+from himalia.core.messenger import Messenger, MessengerSettings
+from himalia.core.model import Environment, Reason, ServiceStatus, Status
+from himalia.core.pinning import Limits
+from himalia.core.places import Places
+from himalia.core.reconciler import Reconciler, ReconcilerSettings
+from himalia.core.service import Caller, WorkloadService
+from himalia.core.snapshots import Snapshots
+from himalia.core.ticker import Ticker
+from himalia.kinds.registry import Kinds
+from himalia.store.base import Store
+
+_LITTLE_SPACE = 2**30
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
+    """How the local service works."""
+
+    max_running: int = field(default_factory=_cores)
+    """Runs that may be on at once; the others wait in the queue."""
+    max_unended: int = 10_000
+    """Runs that may wait or be on at once; more are refused."""
+    smtp_url: str | None = field(default=None, repr=False)
+    """See :class:`~himalia.core.messenger.MessengerSettings`."""
+    message_delay_seconds: float = 20.0
+    """Before the second try of a message."""
+    limits: Limits = field(default_factory=Limits)
+    """Of one snapshot."""
+
+
+class LocalService(WorkloadService):
+    """The service over a store and a backend, with the loops that keep it going.
+
+    Only one process may have it open on the same places.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        backend: Backend,
+        kinds: Kinds,
+        places: Places,
+        settings: LocalSettings | None = None,
+    ) -> None:
+        self._settings = settings or LocalSettings()
+        self._places = places
+        self._started_at = datetime.now(UTC)
+        snapshots = Snapshots(places.snapshots, self._settings.limits)
+        reconciler = Reconciler(
+            store=store,
+            backend=backend,
+            kinds=kinds,
+            places=places,
+            settings=ReconcilerSettings(holder="control", max_running=self._settings.max_running),
+        )
+        self._messenger = Messenger(
+            store=store,
+            settings=MessengerSettings(
+                smtp_url=self._settings.smtp_url,
+                first_delay_seconds=self._settings.message_delay_seconds,
+            ),
+        )
+        reconciler.on_end(self._messenger.wake)
+        self._parts = Parts(
+            store=store,
+            backend=backend,
+            kinds=kinds,
+            snapshots=snapshots,
+            reconciler=reconciler,
+            ticker=Ticker(store=store, kinds=kinds, snapshots=snapshots, wake=reconciler.wake),
+            keeper=Keeper(store=store, backend=backend, places=places, snapshots=snapshots),
+            max_unended=self._settings.max_unended,
+            admission=asyncio.Lock(),
+        )
+        self._closing = AsyncExitStack()
+        self.workloads = LocalWorkloads(self._parts)
+        self.runs = LocalRuns(self._parts)
+        self.schedules = LocalSchedules(self._parts)
+
+    async def open(self) -> None:
+        """Open store and backend, and start to work.
+
+        :raises Unavailable: the state folder or the store cannot be used; the text says why.
+        """
+        await asyncio.to_thread(self._places.prepare)
+        async with AsyncExitStack() as stack:
+            await self._parts.store.open()
+            stack.push_async_callback(self._parts.store.close)
+            await self._parts.backend.open()
+            stack.push_async_callback(self._parts.backend.close)
+            parts = self._parts
+            for loop in (parts.reconciler, parts.ticker, self._messenger, parts.keeper):
+                task = asyncio.create_task(loop.run(), name=type(loop).__name__)
+                stack.push_async_callback(asyncio.wait, {task})
+                stack.push_async_callback(loop.stop)
+            self._closing = stack.pop_all()
+
+    @override
+    async def close(self) -> None:
+        await self._closing.aclose()
+
+    @override
+    async def status(self, caller: Caller) -> ServiceStatus:
+        counts = await self._parts.store.runs.counts()
+        disk = await asyncio.to_thread(shutil.disk_usage, self._places.home)
+        warnings = []
+        if disk.free < _LITTLE_SPACE:
+            warnings.append(
+                Reason(
+                    code="disk_full",
+                    message=f"Only {disk.free // 2**20} MiB are free where runs are kept.",
+                    next_step=f"Delete old runs, or free space where {self._places.home} lies.",
+                )
+            )
+        queued = counts.get(Status.QUEUED, 0) + counts.get(Status.WAITING, 0)
+        return ServiceStatus(
+            version=__version__,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            backend=self._parts.backend.name,
+            queued=queued,
+            running=sum(counts.values()) - queued,
+            limit=self._settings.max_running,
+            schedules=await self._parts.store.schedules.count(),
+            pool=await self._parts.backend.pool(),
+            memory_bytes=psutil.Process().memory_info().rss,
+            disk_free_bytes=disk.free,
+            warnings=tuple(warnings),
+        )
+
+    @override
+    async def environments(self, caller: Caller) -> tuple[Environment, ...]:
+        return await self._parts.backend.environments()

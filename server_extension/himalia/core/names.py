@@ -1,0 +1,48 @@
+"""Every derived name: identifiers and the names of runs at a backend."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ID_PATTERN = r"^[a-z]{3}-[0-9a-hjkmnp-tv-z]{26}$"
+_ID = re.compile(ID_PATTERN)
+
+
+def new_id(prefix: str) -> str:
+    """Make an identifier that sorts by creation time: ``prefix-`` and 26 characters.
+
+    48 bits of milliseconds and 80 random bits in Crockford's base 32, the layout of a ULID
+    (https://github.com/ulid/spec), in lower case so that it is valid in Kubernetes names.
+    """
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+    digits = []
+    for _ in range(26):
+        value, digit = divmod(value, 32)
+        digits.append(_ALPHABET[digit])
+    return f"{prefix}-{''.join(reversed(digits))}"
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `text` has the form of an identifier made here."""
+    return _ID.match(text) is not None
+
+
+def attempt_name(run_id: str, attempt: int) -> str:
+    """Name one attempt of a run, the same in every process and after every restart."""
+    return f"{run_id}-{attempt}"
+
+
+def user_name(uid: int | None = None) -> str:
+    """Name a user of this machine, by default whoever runs this process: the owner on a laptop.
+
+    Asks the system, never the environment, so that all of a user's processes agree.
+    """
+    number = os.getuid() if uid is None else uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid-{number}"

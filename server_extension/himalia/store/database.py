@@ -1,0 +1,180 @@
+"""Connections and transactions, for both dialects, with failures told in plain words.
+
+SQLite allows one writer at a time, so writing has one thread with one connection and reading
+another: neither waits for a pool, and the event loop waits for neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from himalia.core.errors import Unavailable
+
+BUSY_SECONDS = 10.0
+"""How long a transaction waits for another process's."""
+_WRITES = "himalia_writes"
+_POOL = 4
+_BATCH = 500
+
+T = TypeVar("T")
+
+
+def store_url(target: Path | str) -> URL:
+    """Make the URL of a store from a URL or from the path of an SQLite file."""
+    if isinstance(target, str) and "://" in target:
+        return make_url(target)
+    return URL.create("sqlite", database=str(target))
+
+
+def make_engine(url: URL) -> Engine:
+    """Make an engine whose transactions are durable once committed."""
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_size=2 * _POOL, pool_pre_ping=True)
+    # Never made by connecting: a store that vanished must not come back empty.
+    address = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+
+    engine = create_engine(url, creator=connect, poolclass=QueuePool, pool_size=2)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    # Python's driver begins and commits by its own rules unless it is told not to.
+    connection.isolation_level = None
+    for pragma in ("foreign_keys=ON", "synchronous=FULL", "journal_size_limit=16777216"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and then writes could not wait for another writer.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def lock(connection: Connection, name: str) -> None:
+    """Let one transaction at a time pass, by name, until it ends; SQLite's do so anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+def batched(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Split ids, of which a statement takes only so many."""
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]
+
+
+class Database:
+    """Runs functions as transactions in threads of their own."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._engine: Engine | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._reader: ThreadPoolExecutor | None = None
+
+    def connect(self) -> None:
+        """Start the threads; connections are made when they are first used."""
+        size = 1 if self.is_sqlite else _POOL
+        self._writer = ThreadPoolExecutor(size, thread_name_prefix="store-writer")
+        self._reader = ThreadPoolExecutor(size, thread_name_prefix="store-reader")
+        self._engine = make_engine(self.url)
+
+    async def read(self, function: Callable[..., T], *args: Any) -> T:
+        """Call ``function(connection, *args)`` on one state of the store."""
+        return await self._run(self._reader, False, function, args)
+
+    async def write(self, function: Callable[..., T], *args: Any) -> T:
+        """Call ``function(connection, *args)`` in a transaction; it is durable on return."""
+        return await self._run(self._writer, True, function, args)
+
+    async def close(self) -> None:
+        """End the threads and the connections, after what they are doing."""
+        writer, reader, engine = self._writer, self._reader, self._engine
+        self._writer = self._reader = self._engine = None
+
+        def end() -> None:
+            for executor in (reader, writer):
+                if executor is not None:
+                    executor.shutdown()
+            if engine is not None:
+                engine.dispose()
+
+        await asyncio.to_thread(end)
+
+    async def _run(
+        self,
+        executor: ThreadPoolExecutor | None,
+        writes: bool,
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+    ) -> T:
+        engine = self._engine
+        if executor is None or engine is None:
+            raise Unavailable("The store is closed; the service is stopping or has not started.")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(executor, transact, engine, writes, function, args)
+
+
+def transact(
+    engine: Engine, writes: bool, function: Callable[..., T], args: tuple[Any, ...] = ()
+) -> T:
+    """Call ``function(connection, *args)`` in a transaction of this thread.
+
+    :raises Unavailable: the store could not be read or written; the text says what to do.
+    """
+    try:
+        with (
+            engine.connect().execution_options(**{_WRITES: writes}) as connection,
+            connection.begin(),
+        ):
+            return function(connection, *args)
+    except DBAPIError as error:
+        told = explained(error, engine.url.database)
+        if told is None:
+            raise
+        raise told from error
+
+
+def explained(error: DBAPIError, path: str | None) -> Unavailable | None:
+    """Turn a failure of the database itself, not of a statement, into plain words."""
+    cause = error.orig
+    if not isinstance(cause, sqlite3.Error):
+        is_lost = isinstance(error, OperationalError) or error.connection_invalidated
+        return (
+            Unavailable("The database cannot be reached just now; try again.") if is_lost else None
+        )
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    text = _TEXTS.get(code)
+    return None if text is None else Unavailable(text.format(path=path))
+
+
+DAMAGED = (
+    "The store {path} is damaged, and nothing was changed. Put back a copy of it, or move it and "
+    "the files beside it (-wal, -shm) away to start with an empty one."
+)
+_TEXTS = {
+    sqlite3.SQLITE_FULL: "The disk that holds {path} is full. Free some space and try again.",
+    sqlite3.SQLITE_BUSY: "The store {path} is busy. Try again in a moment.",
+    sqlite3.SQLITE_LOCKED: "The store {path} is busy. Try again in a moment.",
+    sqlite3.SQLITE_IOERR: "The disk that holds {path} failed or is full. Check it and try again.",
+    sqlite3.SQLITE_READONLY: "The store {path} cannot be written. Check who owns the file.",
+    sqlite3.SQLITE_CANTOPEN: "The store {path} cannot be opened. Check its folder's permissions.",
+    sqlite3.SQLITE_PERM: "The store {path} cannot be opened. Check who owns the file.",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
+}

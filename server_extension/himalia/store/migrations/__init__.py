@@ -1,0 +1,1 @@
+"""Migrations of the store, numbered and forward only."""

@@ -1,0 +1,14 @@
+"""Run by alembic: migrates the connection it is given, in the transaction that is open."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from himalia.store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+context.run_migrations()

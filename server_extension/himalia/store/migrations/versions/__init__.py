@@ -1,0 +1,1 @@
+"""One module each; what a release has shipped is never changed."""
