@@ -1,0 +1,1 @@
+"""Attempts as process groups on this machine."""
