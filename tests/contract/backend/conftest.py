@@ -1,0 +1,128 @@
+"""Every backend, over places of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from himalia.backends.base import AttemptRef, Backend, Observation, Phase
+from himalia.backends.local.backend import LocalBackend
+from himalia.core.names import new_id
+from himalia.core.places import Places
+from himalia.core.spec import Resources
+from himalia.kinds.base import RunPlan
+from himalia.runners.task import RUNNER, NotebookTask
+
+_PATIENCE_SECONDS = 90
+_ENDS = (Phase.ENDED, Phase.LOST)
+
+
+def _local_warm(places: Places) -> Backend:
+    return LocalBackend(places, pool_size=1)
+
+
+def _local_cold(places: Places) -> Backend:
+    return LocalBackend(places, pool_size=0)
+
+
+# A backend is a function that makes one over these places; another one finds what it left.
+BACKENDS: dict[str, Callable[[Places], Backend]] = {
+    "local-warm": _local_warm,
+    "local-cold": _local_cold,
+}
+
+
+@dataclass
+class Bench:
+    """A backend under test, with what it is tested on."""
+
+    make: Callable[[Places], Backend]
+    places: Places
+    backend: Backend
+    refs: list[AttemptRef] = field(default_factory=list)
+
+    def ref(self, attempt: int = 1) -> AttemptRef:
+        ref = AttemptRef(owner="me", run_id=new_id("run"), attempt=attempt)
+        self.refs.append(ref)
+        return ref
+
+    def plan(self, *cells: str, **task: Any) -> RunPlan:
+        """Plan a run of these cells."""
+        notebook = {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {},
+            "cells": [
+                {
+                    "cell_type": "code",
+                    "id": f"c{number}",
+                    "metadata": {},
+                    "outputs": [],
+                    "execution_count": None,
+                    "source": source,
+                }
+                for number, source in enumerate(cells)
+            ],
+        }
+        data = json.dumps(notebook).encode()
+        digest = hashlib.sha256(data).hexdigest()
+        folder = self.places.snapshots / digest / "files"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "n.ipynb").write_bytes(data)
+        return RunPlan(
+            runner=RUNNER,
+            task=NotebookTask(notebook="n.ipynb", **task).to_json(),
+            environment="python3",
+            env={"HIMALIA_TEST": "given"},
+            resources=Resources(),
+            snapshot_digest=f"sha256:{digest}",
+            timeout_seconds=None,
+            grace_seconds=4,
+        )
+
+    async def look(self, ref: AttemptRef) -> Observation:
+        return (await self.backend.observe([ref]))[ref]
+
+    async def until(self, ref: AttemptRef, is_so: Callable[[Observation], bool]) -> Observation:
+        """Observe at every change until it is so."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while not is_so(seen := await self.look(ref)):
+                await self.backend.changes()
+            return seen
+
+    async def until_ended(self, ref: AttemptRef) -> Observation:
+        return await self.until(ref, lambda seen: seen.phase in _ENDS)
+
+    async def until_cell(self, ref: AttemptRef, index: int) -> Observation:
+        return await self.until(ref, lambda seen: seen.progress.current == index)
+
+    async def renew(self) -> None:
+        """Go on with another backend object, as after a crash of control."""
+        await self.backend.close()
+        self.backend = self.make(self.places)
+        await self.backend.open()
+
+
+@pytest_asyncio.fixture(params=sorted(BACKENDS))
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    """A bench that leaves nothing running."""
+    make = BACKENDS[request.param]
+    places = Places(home=tmp_path / "home").prepare()
+    bench = Bench(make=make, places=places, backend=make(places))
+    await bench.backend.open()
+    if isinstance(bench.backend, LocalBackend):
+        await bench.backend.warm_up()
+    yield bench
+    for ref in bench.refs:
+        if (await bench.look(ref)).phase in (Phase.STARTING, Phase.RUNNING):
+            await bench.backend.stop(ref)
+            await bench.until_ended(ref)
+    await bench.backend.close()

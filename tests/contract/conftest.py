@@ -1,0 +1,346 @@
+"""What every implementation of a contract is tested with: one parameter each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pytest
+import pytest_asyncio
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_unix_socket
+from typing_extensions import override
+
+from himalia.backends.local.backend import LocalBackend
+from himalia.core.errors import InvalidInput
+from himalia.core.local import LocalService, LocalSettings
+from himalia.core.model import (
+    Inputs,
+    Missed,
+    Overlap,
+    Run,
+    RunDraft,
+    RunEvent,
+    Schedule,
+    ScheduleDraft,
+    Status,
+    Trigger,
+    Workload,
+    WorkloadDraft,
+)
+from himalia.core.names import new_id
+from himalia.core.places import Places
+from himalia.core.service import Caller, WorkloadService
+from himalia.core.spec import Spec
+from himalia.handlers.base import Api
+from himalia.handlers.control import control_application
+from himalia.handlers.routes import table
+from himalia.kinds.job import JobSpec
+from himalia.kinds.registry import load_kinds
+from himalia.remote import RemoteService
+from himalia.remote.transport import Transport
+from himalia.store.base import Held, Store
+from himalia.store.sql import SqlStore
+
+
+def _sqlite(folder: Path) -> str:
+    return str(folder / "store.db")
+
+
+# A store is a function that gives the address of an empty one.
+STORES: dict[str, Callable[[Path], str]] = {"sqlite": _sqlite}
+
+
+@pytest.fixture(params=sorted(STORES))
+def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store, for tests that open it more than once."""
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture
+def open_store(store_address: str) -> Callable[[], Store]:
+    """Make one more store, as another process would, on the same address."""
+
+    def decode(kind: str, stored: object) -> Spec:
+        assert kind == "job"
+        return JobSpec.model_validate(stored)
+
+    return lambda: SqlStore(store_address, decode)
+
+
+@pytest_asyncio.fixture
+async def store(open_store: Callable[[], Store]) -> AsyncIterator[Store]:
+    """An empty, open store."""
+    opened = open_store()
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@dataclass(kw_only=True)
+class Maker:
+    """Makes rows for a store; each is a second younger than the one before."""
+
+    now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def tick(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+    def later(self, seconds: float) -> datetime:
+        return self.now + timedelta(seconds=seconds)
+
+    def workload(self, *, owner: str = "ann", name: str = "sums", **spec: Any) -> Workload[Spec]:
+        at = self.tick()
+        return Workload[Spec](
+            id=new_id("wkl"),
+            kind="job",
+            owner=owner,
+            name=name,
+            spec=JobSpec(notebook="sums.ipynb", **spec),
+            root="/home/ann",
+            created_at=at,
+            updated_at=at,
+        )
+
+    def run(self, workload: Workload[Spec], **fields: Any) -> Run:
+        run_id = new_id("run")
+        ended = Status(fields.get("status", Status.QUEUED)).is_terminal
+        usual: dict[str, Any] = {
+            "id": run_id,
+            "workload_id": workload.id,
+            "workload_name": workload.name,
+            "kind": workload.kind,
+            "owner": workload.owner,
+            "trigger": Trigger.USER,
+            "status": Status.QUEUED,
+            "tags": workload.spec.tags,
+            "flow_id": run_id,
+            "created_at": self.tick(),
+            "ended_at": self.later(10) if ended else None,
+        }
+        return Run(**(usual | fields))
+
+    def schedule(self, workload: Workload[Spec], **fields: Any) -> Schedule:
+        at = self.tick()
+        usual: dict[str, Any] = {
+            "id": new_id("sch"),
+            "workload_id": workload.id,
+            "workload_name": workload.name,
+            "kind": workload.kind,
+            "owner": workload.owner,
+            "cron": "0 * * * *",
+            "time_zone": "UTC",
+            "overlap": Overlap.SKIP,
+            "missed": Missed.RUN_ONCE,
+            "inputs": Inputs.PINNED,
+            "paused": False,
+            "next_tick_at": self.later(60),
+            "created_at": at,
+            "updated_at": at,
+        }
+        return Schedule(**(usual | fields))
+
+    async def stored(self, store: Store, **fields: Any) -> Workload[Spec]:
+        """Store a workload without runs."""
+        return await store.workloads.insert(self.workload(**fields))
+
+    async def queued(self, store: Store, workload: Workload[Spec], **fields: Any) -> Run:
+        """Store a run."""
+        return await store.runs.insert([self.run(workload, **fields)])
+
+    async def claimed(self, store: Store, holder: str = "h1", limit: int = 100) -> tuple[Held, ...]:
+        """Claim runs for a minute."""
+        now = self.tick()
+        return await store.holds.claim(
+            holder, now=now, lease_until=now + timedelta(seconds=60), limit=limit
+        )
+
+    async def held(self, store: Store, workload: Workload[Spec], **fields: Any) -> Held:
+        """Store a run and claim it, by itself."""
+        run = await self.queued(store, workload, **fields)
+        (held,) = await self.claimed(store, limit=1)
+        assert held.run.id == run.id
+        return held
+
+
+@pytest.fixture
+def make() -> Maker:
+    """Makes rows for a store."""
+    return Maker()
+
+
+class _Naming(Transport):
+    """Says for whom it asks, where over a real socket the system would say it."""
+
+    @override
+    def _headers(self, caller: Caller) -> dict[str, str]:
+        return super()._headers(caller) | {_OWNER: quote(caller.owner)}
+
+
+@asynccontextmanager
+async def _remote(local: LocalService) -> AsyncIterator[WorkloadService]:
+    """The service over a Unix socket, as control serves it."""
+    routes = table(load_kinds().values())
+    api = Api(service=lambda: local, document=lambda: b"{}")
+    application = control_application(
+        routes, api, identify=lambda request: unquote(request.headers[_OWNER])
+    )
+    server = HTTPServer(application)
+    with TemporaryDirectory() as folder:
+        socket = Path(folder) / "socket"
+        server.add_socket(bind_unix_socket(str(socket), mode=0o600))
+
+        async def find() -> Path:
+            return socket
+
+        remote = RemoteService(_Naming(find=find))
+        try:
+            yield remote
+        finally:
+            await remote.close()
+            server.stop()
+            await server.close_all_connections()
+
+
+# A service is a function that takes the local one and gives, for a while, one over it.
+SERVICES: dict[str, Callable[[LocalService], AbstractAsyncContextManager[WorkloadService]]] = {
+    "local": nullcontext,
+    "remote": _remote,
+}
+
+_OWNER = "Test-Owner"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=sorted(SERVICES))
+async def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[WorkloadService]:
+    """An open service with a state folder of its own, kept for all of its tests."""
+    places = Places(home=tmp_path_factory.mktemp("home")).prepare()
+    kinds = load_kinds()
+    local = LocalService(
+        store=SqlStore(places.store, kinds.decode_spec),
+        backend=LocalBackend(places),
+        kinds=kinds,
+        places=places,
+        settings=LocalSettings(max_running=2),
+    )
+    await local.open()
+    try:
+        async with SERVICES[request.param](local) as opened:
+            yield opened
+    finally:
+        await local.close()
+
+
+_LONG = 60.0
+"""Seconds that a busy machine may take for what is awaited."""
+
+
+@dataclass(kw_only=True)
+class World:
+    """A caller with a folder of notebooks, and the words of these tests."""
+
+    service: WorkloadService
+    caller: Caller
+    tag: str = field(default_factory=lambda: new_id("tag"))
+
+    def notebook(self, name: str, *sources: str, parameters: str | None = None) -> str:
+        """Write a notebook of code cells, the one with the parameters first."""
+        cells = [{"source": source, "metadata": {}} for source in sources]
+        if parameters is not None:
+            cells.insert(0, {"source": parameters, "metadata": {"tags": ["parameters"]}})
+        for index, cell in enumerate(cells):
+            empty = {"cell_type": "code", "outputs": [], "execution_count": None}
+            cell.update({**empty, "id": f"cell-{index}"})
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        document = {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": kernel},
+            "cells": cells,
+        }
+        (self.caller.root / name).write_text(json.dumps(document))
+        return name
+
+    def draft(self, notebook: str, *, run: bool = True, **spec: Any) -> WorkloadDraft[Spec]:
+        """Make a draft of a job with this test's tag."""
+        job = JobSpec(notebook=notebook, tags=(self.tag,), **spec)
+        return WorkloadDraft[Spec](spec=job, run=run)
+
+    async def create(self, notebook: str, *, run: bool = True, **spec: Any) -> Workload[Spec]:
+        """Create a job."""
+        draft = self.draft(notebook, run=run, **spec)
+        return await self.service.workloads.create(self.caller, "job", draft)
+
+    async def idle(self, **spec: Any) -> Workload[Spec]:
+        """Create a job of one quick cell that does not run yet."""
+        return await self.create(self.notebook("idle.ipynb", "1"), run=False, **spec)
+
+    async def start(self, workload: Workload[Spec], **parameters: Any) -> Run:
+        """Run a job."""
+        draft = RunDraft(parameters=parameters)
+        return await self.service.runs.start(self.caller, "job", workload.id, draft)
+
+    async def until(self, run_id: str, *statuses: Status) -> Run:
+        """Wait until the run has one of the statuses; it may not end otherwise."""
+        async with asyncio.timeout(_LONG):
+            while True:
+                run = await self.service.runs.get(self.caller, run_id)
+                if run.status in statuses:
+                    return run
+                assert not run.status.is_terminal, run
+                await asyncio.sleep(0.05)
+
+    async def ended(self, run: Run | None) -> Run:
+        """Wait for the end of a run, whatever it is."""
+        assert run is not None
+        return await self.until(run.id, *(status for status in Status if status.is_terminal))
+
+    async def events(self, run_id: str, after: str | None = None) -> list[RunEvent]:
+        """Return all events of a run that ends, or those after an event."""
+        async with asyncio.timeout(_LONG):
+            stream = self.service.runs.events(self.caller, run_id, after=after)
+            return [event async for event in stream]
+
+    async def text(self, run: Run, name: str) -> str:
+        """Return what one output of a run holds."""
+        opened = await self.service.runs.open_output(self.caller, run.id, name)
+        return b"".join([chunk async for chunk in opened.chunks]).decode()
+
+    async def schedule(self, workload: Workload[Spec], **draft: Any) -> Schedule:
+        """Make a schedule that does not tick while the tests run, unless told otherwise."""
+        draft = {"cron": "0 3 1 1 *", "time_zone": "Europe/Paris", **draft}
+        return await self.service.schedules.create(
+            self.caller, ScheduleDraft(workload_id=workload.id, **draft)
+        )
+
+    @staticmethod
+    def fields(caught: pytest.ExceptionInfo[InvalidInput]) -> set[str]:
+        """Return the fields that were refused."""
+        return {problem.field for problem in caught.value.problems}
+
+
+@pytest.fixture
+def alice(service: WorkloadService, tmp_path: Path) -> World:
+    """A caller nobody heard of before."""
+    root = tmp_path / "alice"
+    root.mkdir()
+    return World(service=service, caller=Caller(owner=f"alice-{new_id('usr')}", root=root))
+
+
+@pytest.fixture
+def bob(service: WorkloadService, tmp_path: Path) -> World:
+    """Another one, on the same service."""
+    root = tmp_path / "bob"
+    root.mkdir()
+    return World(service=service, caller=Caller(owner=f"bob-{new_id('usr')}", root=root))

@@ -1,0 +1,43 @@
+"""A reconciler and a ticker under a name of their own: ``python leader.py HOME HOLDER``.
+
+A program of the tests: several of them over one store are what replicas of control will be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from himalia.backends.local.backend import LocalBackend
+from himalia.core.places import Places
+from himalia.core.reconciler import Reconciler, ReconcilerSettings
+from himalia.core.snapshots import Snapshots
+from himalia.core.ticker import Ticker
+from himalia.kinds.registry import load_kinds
+from himalia.store.sql import SqlStore
+
+
+async def lead(home: Path, holder: str) -> None:
+    places, kinds = Places(home=home), load_kinds()
+    store = SqlStore(places.store, kinds.decode_spec)
+    backend = LocalBackend(places, pool_size=0)
+    await store.open()
+    await backend.open()
+    settings = ReconcilerSettings(
+        holder=holder, max_running=3, lease_seconds=1.5, sweep_seconds=0.3
+    )
+    reconciler = Reconciler(
+        store=store, backend=backend, kinds=kinds, places=places, settings=settings
+    )
+    ticker = Ticker(
+        store=store, kinds=kinds, snapshots=Snapshots(places.snapshots), wake=reconciler.wake
+    )
+    print("leads", flush=True)
+    await asyncio.gather(reconciler.run(), ticker.run())
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    asyncio.run(lead(Path(sys.argv[1]), sys.argv[2]))

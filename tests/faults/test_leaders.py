@@ -1,0 +1,145 @@
+"""Two schedulers over one store, in processes of their own, that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from himalia.core.flows import new_run
+from himalia.core.model import Run, Schedule, Status, Trigger, Workload
+from himalia.core.names import new_id
+from himalia.core.places import Places
+from himalia.core.service import RunQuery
+from himalia.core.snapshots import Snapshots
+from himalia.core.spec import Spec
+from himalia.kinds.base import Pin
+from himalia.kinds.job import JobSpec
+from himalia.kinds.registry import load_kinds
+from himalia.store.base import Store
+from himalia.store.sql import SqlStore
+
+pytestmark = pytest.mark.asyncio
+
+OWNER = "alice"
+SCHEDULES = 8
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(home=tmp_path / "home").prepare()
+
+
+@pytest_asyncio.fixture
+async def store(places: Places) -> AsyncIterator[Store]:
+    store = SqlStore(places.store, load_kinds().decode_spec)
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def _leader(places: Places, holder: str) -> Process:
+    program = Path(__file__).with_name("leader.py")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), str(places.home), holder, stdout=PIPE
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        assert await process.stdout.readline() == b"leads\n"
+    return process
+
+
+async def _kill(process: Process) -> None:
+    process.kill()
+    await process.communicate()
+
+
+async def _workload(store: Store, places: Places, tally: Any) -> Workload[Spec]:
+    tally.write_notebook(between="import time; time.sleep(1)")
+    pin = Pin(folder=tally.folder, files=("tally.ipynb",))
+    now = datetime.now(UTC)
+    workload: Workload[Spec] = Workload(
+        id=new_id("wkl"),
+        kind="job",
+        owner=OWNER,
+        name="tally",
+        spec=JobSpec(notebook="tally.ipynb"),
+        root=str(tally.folder),
+        snapshot=await Snapshots(places.snapshots).pin(pin),
+        created_at=now,
+        updated_at=now,
+    )
+    return await store.workloads.insert(workload)
+
+
+async def _schedule(store: Store, workload: Workload[Spec], tick_at: datetime) -> Schedule:
+    return await store.schedules.insert(
+        Schedule(
+            id=new_id("sch"),
+            workload_id=workload.id,
+            workload_name=workload.name,
+            kind=workload.kind,
+            owner=OWNER,
+            cron="0 0 1 1 *",
+            time_zone="UTC",
+            overlap="queue",
+            missed="run_once",
+            inputs="pinned",
+            paused=False,
+            next_tick_at=tick_at,
+            created_at=tick_at,
+            updated_at=tick_at,
+        )
+    )
+
+
+async def _runs(store: Store) -> tuple[Run, ...]:
+    return (await store.runs.list(OWNER, RunQuery(limit=200))).items
+
+
+@pytest.mark.timeout(90)
+async def test_093_leaders_that_flap_tick_once_and_reap_nothing_alive(
+    store: Store, places: Places, tally: Any
+) -> None:
+    workload = await _workload(store, places, tally)
+    for _ in range(4):
+        await store.runs.insert([new_run(workload, trigger=Trigger.USER)])
+    soon = datetime.now(UTC).replace(microsecond=0)
+    for number in range(SCHEDULES):
+        await _schedule(store, workload, soon + timedelta(seconds=number))
+    leaders = [await _leader(places, holder) for holder in ("one", "two")]
+    try:
+        for turn in range(4):
+            await asyncio.sleep(0.7)
+            await _kill(leaders[turn % 2])
+            leaders[turn % 2] = await _leader(places, ("one", "two")[turn % 2])
+        # A gap without any leader, longer than a lease.
+        for leader in leaders:
+            await _kill(leader)
+        await asyncio.sleep(2)
+        leaders = [await _leader(places, "three")]
+        async with asyncio.timeout(60):
+            while len(runs := await _runs(store)) < 4 + SCHEDULES or not all(  # noqa: ASYNC110
+                run.status.is_terminal for run in runs
+            ):
+                await asyncio.sleep(0.1)
+    finally:
+        for leader in leaders:
+            if leader.returncode is None:
+                await _kill(leader)
+    ticks = Counter((run.schedule_id, run.tick_at) for run in runs if run.schedule_id)
+    assert len(ticks) == SCHEDULES
+    assert max(ticks.values()) == 1
+    assert {run.status for run in runs} == {Status.SUCCEEDED}
+    begun = Counter(tally.of("begin"))
+    assert max(begun.values()) == 1
+    # An attempt that executed user code was never given up for another one.
+    assert set(begun) == {f"{run.id}-{run.attempt}" for run in runs}
