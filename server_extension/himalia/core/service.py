@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from himalia.core.model import (
@@ -37,6 +38,17 @@ from himalia.core.model import (
     WorkloadPatch,
 )
 from himalia.core.spec import Spec
+from himalia.core.team import (
+    AccessToken,
+    By,
+    Notice,
+    ServerState,
+    SessionReport,
+    Standing,
+    TokenRequest,
+    UsageEntry,
+    UsageTotal,
+)
 
 MAX_PAGE = 200
 
@@ -49,6 +61,10 @@ class Caller:
     """The user's immutable id."""
     root: Path
     """Absolute folder that the caller's relative paths start at and may not leave."""
+    name: str = ""
+    """At the hub; empty on a machine of one's own."""
+    server: str | None = None
+    """Name of the caller's server at the hub, where the caller is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,12 +264,65 @@ class Schedules(ABC):
         """Return the next ticks of a cron line, and the line in words."""
 
 
+class Usage(ABC):
+    """What the caller has used, and may use."""
+
+    @abstractmethod
+    async def entries(
+        self,
+        caller: Caller,
+        since: datetime,
+        until: datetime,
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[UsageEntry]:
+        """Return the caller's lines of the ledger that were on in a time, the youngest first."""
+
+    @abstractmethod
+    async def totals(
+        self, caller: Caller, by: By, since: datetime, until: datetime
+    ) -> tuple[UsageTotal, ...]:
+        """Sum the caller's usage by kind or project (:raises InvalidInput: by anything else)."""
+
+    @abstractmethod
+    async def standings(self, caller: Caller) -> tuple[Standing, ...]:
+        """Return the quotas that hold for the caller, with what is taken of each."""
+
+
+class Hub(ABC):
+    """What only a team's control can do; elsewhere every method but `notice` raises Conflict."""
+
+    @abstractmethod
+    async def notice(self, caller: Caller) -> Notice:
+        """Return what an admin told everybody."""
+
+    @abstractmethod
+    async def report(self, caller: Caller, report: SessionReport) -> ServerState:
+        """Take what a session tells of itself; return whether it stays, and why."""
+
+    @abstractmethod
+    async def server(self, caller: Caller, server_name: str) -> ServerState:
+        """Return whether one of the caller's servers stays, and why (:raises NotFound:)."""
+
+    @abstractmethod
+    async def token(self, caller: Caller, request: TokenRequest) -> AccessToken:
+        """Get a short-lived access token for an audience, in the caller's name.
+
+        :raises Forbidden: the provider, or an admin's setting, allows no such audience; or the
+            caller's login has ended.
+        :raises Unavailable: the provider does not answer.
+        """
+
+
 class WorkloadService(ABC):
-    """The three above, and how the service is doing."""
+    """The parts above, and how the service is doing."""
 
     workloads: Workloads
     runs: Runs
     schedules: Schedules
+    usage: Usage
+    hub: Hub
 
     @abstractmethod
     async def status(self, caller: Caller) -> ServiceStatus:

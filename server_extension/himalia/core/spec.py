@@ -82,6 +82,8 @@ class Spec(Model):
     env: dict[EnvName, EnvValue] = Field(default_factory=dict, max_length=200)
     tags: Annotated[tuple[Tag, ...], Field(max_length=20)] = ()
     resources: Resources = Resources()
+    project: Annotated[str, Field(max_length=60, pattern=r"^[\w.:/ -]*$")] = ""
+    """What the usage is booked on."""
     after: Annotated[tuple[Dependency, ...], Field(max_length=50)] = ()
     notify: Annotated[tuple[Notification, ...], Field(max_length=10)] = ()
     retention: Retention = Retention()
