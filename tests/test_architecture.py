@@ -58,6 +58,7 @@ RULES = (
             "himalia.__version__",
             "himalia.blocking",
             "himalia.store.base",
+            "himalia.store.team",
             "himalia.backends.base",
             "himalia.kinds.base",
             "himalia.kinds.registry",

@@ -21,10 +21,11 @@ from himalia.core.local_schedules import LocalSchedules
 from himalia.core.local_workloads import LocalWorkloads
 from himalia.core.messenger import Messenger, MessengerSettings
 from himalia.core.model import Environment, Reason, ServiceStatus, Status
+from himalia.core.no_hub import NoHub
 from himalia.core.pinning import Limits
 from himalia.core.places import Places
 from himalia.core.reconciler import Reconciler, ReconcilerSettings
-from himalia.core.service import Caller, WorkloadService
+from himalia.core.service import Caller, Hub, WorkloadService
 from himalia.core.snapshots import Snapshots
 from himalia.core.ticker import Ticker
 from himalia.kinds.registry import Kinds
@@ -102,6 +103,7 @@ class LocalService(WorkloadService):
         self.workloads = LocalWorkloads(self._parts)
         self.runs = LocalRuns(self._parts)
         self.schedules = LocalSchedules(self._parts)
+        self.hub: Hub = NoHub()
 
     async def open(self) -> None:
         """Open store and backend, and start to work.
