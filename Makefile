@@ -27,7 +27,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint lint-panel format pytest bench-jobs docs lock wheel chromium clean
+.PHONY: help run test lint lint-panel format pytest bench-jobs docs lock wheel chromium postgres clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -42,7 +42,7 @@ run: $(VENV)/himalia ## Start JupyterLab with Himalia on its tour (PORT=8888, AR
 
 test: lint pytest ## Set everything up and run every test
 
-pytest: $(VENV)/dev $(VENV)/himalia chromium
+pytest: $(VENV)/dev $(VENV)/himalia chromium postgres
 	$(BIN)/pytest --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/dev $(VENV)/himalia ## Run the linters, the type checkers and the panel's unit tests
@@ -125,3 +125,11 @@ chromium:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
 	else echo "The browser tests need Chromium or Chrome: install one, and run this again."; exit 1; fi
+
+postgres:
+	@for folder in /usr/lib/postgresql/*/bin "$$(pg_config --bindir 2>/dev/null)" "$$(dirname "$$(command -v postgres)")"; do \
+		test -x "$$folder/initdb" && test -x "$$folder/postgres" && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; \
+	else echo "The tests need PostgreSQL's server: install it, and run this again."; exit 1; fi

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -47,22 +47,43 @@ from himalia.kinds.job import JobSpec
 from himalia.kinds.registry import load_kinds
 from himalia.remote import RemoteService
 from himalia.remote.transport import Transport
+from himalia.store import schema
 from himalia.store.base import Held, Store
+from himalia.store.database import store_url
 from himalia.store.sql import SqlStore
+from tests.servers.postgres import Postgres
+
+# A store is a fixture that gives the address of an empty one.
+STORES = ("sqlite", "postgres")
 
 
-def _sqlite(folder: Path) -> str:
-    return str(folder / "store.db")
+@pytest.fixture
+def sqlite_address(tmp_path: Path) -> str:
+    """A file that is not there yet."""
+    return str(tmp_path / "store.db")
 
 
-# A store is a function that gives the address of an empty one.
-STORES: dict[str, Callable[[Path], str]] = {"sqlite": _sqlite}
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> str:
+    """A database with the schema in it, to be copied: that is faster than making it anew."""
+    database = postgres.create()
+    schema.prepare(store_url(postgres.url(database)))
+    return database
 
 
-@pytest.fixture(params=sorted(STORES))
-def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture
+def postgres_address(postgres: Postgres, postgres_template: str) -> Iterator[str]:
+    """A database of the test's own."""
+    database = postgres.create(template=postgres_template)
+    yield postgres.url(database)
+    postgres.drop(database)
+
+
+@pytest.fixture(params=STORES)
+def store_address(request: pytest.FixtureRequest) -> str:
     """The address of an empty store, for tests that open it more than once."""
-    return STORES[request.param](tmp_path)
+    address: str = request.getfixturevalue(f"{request.param}_address")
+    return address
 
 
 @pytest.fixture

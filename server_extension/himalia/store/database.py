@@ -32,7 +32,9 @@ T = TypeVar("T")
 def store_url(target: Path | str) -> URL:
     """Make the URL of a store from a URL or from the path of an SQLite file."""
     if isinstance(target, str) and "://" in target:
-        return make_url(target)
+        url = make_url(target)
+        is_postgres = url.drivername in {"postgresql", "postgres"}
+        return url.set(drivername="postgresql+psycopg") if is_postgres else url
     return URL.create("sqlite", database=str(target))
 
 

@@ -27,5 +27,5 @@ async def test_all_else_is_refused_with_what_to_do() -> None:
         hub.server(ANN, ""),
         hub.token(ANN, TokenRequest(audience="warehouse")),
     ):
-        with pytest.raises(Conflict, match="needs a hub.*Sign in"):
+        with pytest.raises(Conflict, match=r"needs a hub.*Sign in"):
             await call
