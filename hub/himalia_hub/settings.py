@@ -1,0 +1,113 @@
+"""Every setting of a hub with Himalia, as ``c.Himalia.…`` in ``jupyterhub_config.py``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from traitlets import Bool, Dict, Enum, Float, List, Unicode, default, validate
+from traitlets.config import Configurable
+
+POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
+
+
+class Himalia(Configurable):
+    """What a hub's administrator may choose.
+
+    The hub, its spawner, its authenticator and control read the same settings, each from the
+    same file; so they belong there, and not on JupyterHub's command line.
+    """
+
+    state = Unicode(
+        help="""Folder of all that Himalia keeps: its store, its secrets, and the users' homes where
+        Himalia makes the accounts. By default ``/var/lib/himalia`` where the hub runs as root, and
+        ``himalia-hub`` in the user's data folder (``~/.local/share``) otherwise.""",
+    ).tag(config=True)
+
+    store_url = Unicode(
+        "",
+        help="""Database of control: ``postgresql://user:password@host/name``. Empty: SQLite in the
+        state folder. It may have a password in it: see that nobody else can read your
+        configuration, or take the address from a file or the environment.""",
+    ).tag(config=True)
+
+    accounts = Enum(
+        ("own", "system"),
+        "own",
+        help="""Which system accounts servers and jobs run under, where the hub runs as root.
+        ``own``: Himalia makes one for each user (``hm-…``), with a home in the state folder.
+        ``system``: the accounts that the system has, by the users' names at the hub.""",
+    ).tag(config=True)
+
+    python = Unicode(
+        help="""Python that servers and jobs run with: the path of a ``python`` in an environment
+        that has Himalia with its extra ``hub``, and that other accounts may execute. By default
+        the hub's own.""",
+    ).tag(config=True)
+
+    demo = Bool(
+        False,
+        help="""Let anybody in who knows the one password that is made at each start. Only for
+        trying out: the hub refuses to start with it unless it listens on a loopback address.""",
+    ).tag(config=True)
+
+    group_admins = Dict(
+        value_trait=List(Unicode()),
+        key_trait=Unicode(),
+        help="""Who may see and steer what the members of a group run:
+        ``{"physics": ["alice", "@professors"]}``: users by name, groups with an ``@``.""",
+    ).tag(config=True)
+
+    idle_seconds = Float(
+        3600.0,
+        help="""After the last activity, until a user's server is stopped; 0 means never. Running
+        kernels, runs and open connections are activity. Jobs go on without a server.""",
+    ).tag(config=True)
+
+    on_user_deleted = Enum(
+        ("delete", "transfer"),
+        "delete",
+        help="""What becomes of the workloads of a user whom the hub knows no more: ``delete``
+        them, or ``transfer`` them to ``heir``.""",
+    ).tag(config=True)
+
+    heir = Unicode(
+        "",
+        help="""Name of the user who gets the workloads of deleted ones, with
+        ``on_user_deleted = "transfer"``.""",
+    ).tag(config=True)
+
+    @default("state")
+    def _default_state(self) -> str:
+        if os.geteuid() == 0:
+            return "/var/lib/himalia"
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return str(Path(data) / "himalia-hub")
+
+    @default("python")
+    def _default_python(self) -> str:
+        return sys.executable
+
+    @validate("state", "python")
+    def _absolute(self, proposal: dict[str, str]) -> str:
+        # Not resolved: the `python` of an environment is a link to the one it was made from.
+        return os.path.abspath(os.path.expanduser(proposal["value"]))  # noqa: PTH100, PTH111
+
+    @validate("store_url")
+    def _known_database(self, proposal: dict[str, str]) -> str:
+        url = proposal["value"]
+        if url and not url.startswith(POSTGRESQL):
+            # Without the address: it may have a password in it.
+            raise ValueError("Himalia.store_url must be postgresql://user:password@host/name.")
+        return url
+
+    @property
+    def is_root(self) -> bool:
+        """Whether servers can run under accounts of their own."""
+        return os.geteuid() == 0
+
+    @property
+    def folder(self) -> Path:
+        """The state folder, which may not be there yet."""
+        return Path(self.state)
