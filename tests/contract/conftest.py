@@ -22,6 +22,7 @@ from typing_extensions import override
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.errors import InvalidInput
 from himalia.core.local import LocalService, LocalSettings
+from himalia.core.local_premises import LocalPremises
 from himalia.core.model import (
     Inputs,
     Missed,
@@ -251,6 +252,7 @@ async def service(
     local = LocalService(
         store=SqlStore(places.store, kinds.decode_spec),
         backend=LocalBackend(places),
+        premises=LocalPremises(places, kinds),
         kinds=kinds,
         places=places,
         settings=LocalSettings(max_running=2),

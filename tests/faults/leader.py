@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from himalia.backends.local.backend import LocalBackend
+from himalia.core.local_premises import LocalPremises
 from himalia.core.places import Places
 from himalia.core.reconciler import Reconciler, ReconcilerSettings
-from himalia.core.snapshots import Snapshots
 from himalia.core.ticker import Ticker
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
@@ -26,14 +26,21 @@ async def lead(home: Path, holder: str) -> None:
     await store.open()
     await backend.open()
     settings = ReconcilerSettings(
-        holder=holder, max_running=3, lease_seconds=1.5, sweep_seconds=0.3
+        holder=holder,
+        max_running=3,
+        ballast=home / "ballast",
+        lease_seconds=1.5,
+        sweep_seconds=0.3,
     )
+    premises = LocalPremises(places, kinds)
     reconciler = Reconciler(
-        store=store, backend=backend, kinds=kinds, places=places, settings=settings
+        store=store,
+        backend=backend,
+        premises=premises,
+        kinds=kinds,
+        settings=settings,
     )
-    ticker = Ticker(
-        store=store, kinds=kinds, snapshots=Snapshots(places.snapshots), wake=reconciler.wake
-    )
+    ticker = Ticker(store=store, premises=premises, wake=reconciler.wake)
     print("leads", flush=True)
     await asyncio.gather(reconciler.run(), ticker.run())
 

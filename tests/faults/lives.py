@@ -22,6 +22,7 @@ from typing import Any
 
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.local import LocalService, LocalSettings
+from himalia.core.local_premises import LocalPremises
 from himalia.core.model import Overlap, RunDraft, ScheduleDraft, WorkloadDraft
 from himalia.core.places import Places
 from himalia.core.service import Caller, RunQuery
@@ -93,6 +94,7 @@ class Life:
         self.service = LocalService(
             store=self.store,
             backend=backend,
+            premises=LocalPremises(places, self.kinds),
             kinds=self.kinds,
             places=places,
             # A life is shorter than the pause after a message that its two predecessors died with.

@@ -15,6 +15,7 @@ from typing import Any
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.errors import Unavailable
 from himalia.core.local import LocalService
+from himalia.core.local_premises import LocalPremises
 from himalia.core.model import Run, WorkloadDraft
 from himalia.core.places import Places
 from himalia.core.service import Caller, RunQuery
@@ -31,6 +32,7 @@ async def live(home: Path, caller: Caller) -> dict[str, Any]:
     service = LocalService(
         store=SqlStore(places.store, kinds.decode_spec),
         backend=LocalBackend(places, pool_size=0),
+        premises=LocalPremises(places, kinds),
         kinds=kinds,
         places=places,
     )

@@ -18,6 +18,7 @@ from typing_extensions import override
 from himalia.backends.base import AttemptRef
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.local import LocalService
+from himalia.core.local_premises import LocalPremises
 from himalia.core.model import Run, Status, WorkloadDraft
 from himalia.core.places import Places
 from himalia.core.service import Caller
@@ -52,7 +53,11 @@ class Site:
         self.backend = Backend(self.places, pool_size=0)
         store = SqlStore(self.places.store, kinds.decode_spec)
         self.service = LocalService(
-            store=store, backend=self.backend, kinds=kinds, places=self.places
+            store=store,
+            backend=self.backend,
+            premises=LocalPremises(self.places, kinds),
+            kinds=kinds,
+            places=self.places,
         )
         self.caller = Caller(owner="alice", root=root)
 

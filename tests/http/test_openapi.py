@@ -24,6 +24,7 @@ from tornado.netutil import bind_sockets
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.errors import EVERY_ERROR, HimaliaError
 from himalia.core.local import LocalService, LocalSettings
+from himalia.core.local_premises import LocalPremises
 from himalia.core.places import Places
 from himalia.handlers.base import Api, document_of
 from himalia.handlers.control import control_application
@@ -122,6 +123,7 @@ def address(tmp_path_factory):
         local = LocalService(
             store=SqlStore(places.store, KINDS.decode_spec),
             backend=LocalBackend(places, pool_size=0),
+            premises=LocalPremises(places, KINDS),
             kinds=KINDS,
             places=places,
             settings=LocalSettings(max_running=1),

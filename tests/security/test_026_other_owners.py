@@ -13,6 +13,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.errors import NotFound
 from himalia.core.local import LocalService
+from himalia.core.local_premises import LocalPremises
 from himalia.core.model import ScheduleDraft, Status, WorkloadDraft
 from himalia.core.names import new_id
 from himalia.core.places import Places
@@ -39,6 +40,7 @@ async def service(tmp_path):
     local = LocalService(
         store=SqlStore(places.store, kinds.decode_spec),
         backend=LocalBackend(places),
+        premises=LocalPremises(places, kinds),
         kinds=kinds,
         places=places,
     )

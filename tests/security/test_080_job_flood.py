@@ -12,6 +12,7 @@ import pytest_asyncio
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.errors import TooMany
 from himalia.core.local import LocalService, LocalSettings
+from himalia.core.local_premises import LocalPremises
 from himalia.core.model import RunDraft, Status, WorkloadDraft
 from himalia.core.places import Places
 from himalia.core.service import Caller, RunQuery
@@ -33,6 +34,7 @@ async def service(tmp_path) -> AsyncIterator[LocalService]:
     service = LocalService(
         store=SqlStore(places.store, kinds.decode_spec),
         backend=LocalBackend(places),
+        premises=LocalPremises(places, kinds),
         kinds=kinds,
         places=places,
         settings=LocalSettings(max_running=0, max_unended=LIMIT),

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from himalia.core.errors import HimaliaError
 from himalia.core.model import (
     CellEvent,
     Environment,
@@ -89,6 +90,14 @@ class LogPart:
     next_offset: int
 
 
+class Refused(HimaliaError):
+    """An attempt cannot be started, and trying again would not help."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
+
+
 class Backend(ABC):
     """Where attempts run."""
 
@@ -106,11 +115,12 @@ class Backend(ABC):
         process ever executes an attempt.
 
         :raises Unavailable: not now, for a passing cause (no disk space, no process).
+        :raises Refused: nor later; the run fails with what it says.
         """
 
     @abstractmethod
     async def observe(self, refs: Sequence[AttemptRef]) -> dict[AttemptRef, Observation]:
-        """Return what is known of each of `refs`."""
+        """Return what is known of each of `refs`; one that cannot be asked now is left out."""
 
     @abstractmethod
     async def changes(self) -> None:
@@ -150,12 +160,19 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def environments(self) -> tuple[Environment, ...]:
-        """Return where user code can run, the default first."""
+    async def running(self, owner: str) -> tuple[AttemptRef, ...]:
+        """Return the attempts that somebody executes for an owner, known to the store or not.
+
+        Where all owners share one place, those of everybody.
+        """
 
     @abstractmethod
-    async def pool(self) -> PoolStatus | None:
-        """Return what is kept ready, if anything is."""
+    async def environments(self, owner: str) -> tuple[Environment, ...]:
+        """Return where an owner's code can run, the default first."""
+
+    @abstractmethod
+    async def pool(self, owner: str) -> PoolStatus | None:
+        """Return what is kept ready for an owner, if anything is."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -27,6 +27,7 @@ from himalia.control.lock import FileLock
 from himalia.control.settings import Settings, read_settings
 from himalia.core.errors import HimaliaError
 from himalia.core.local import LocalService, LocalSettings
+from himalia.core.local_premises import LocalPremises
 from himalia.core.places import Places
 from himalia.handlers.base import Api, document_of
 from himalia.handlers.control import control_application
@@ -84,6 +85,7 @@ async def _serve(places: Places, settings: Settings, ready: int | None) -> None:
     service = LocalService(
         store=store,
         backend=backend,
+        premises=LocalPremises(places, kinds),
         kinds=kinds,
         places=places,
         settings=LocalSettings(max_running=settings.max_running, smtp_url=settings.smtp_url),

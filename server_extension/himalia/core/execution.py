@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from himalia.backends.base import Backend, Phase
+from himalia.backends.base import Backend, Phase, Refused
 from himalia.core.errors import HimaliaError, InvalidInput, Unavailable
 from himalia.core.holding import Work
 from himalia.core.model import Reason, Run, Target, Workload
-from himalia.core.places import Places
-from himalia.core.snapshots import Snapshots
+from himalia.core.premises import Premises
 from himalia.core.spec import Spec
 from himalia.core.transitions import Situation, decide, failed, put_off
 from himalia.kinds.base import Kind, RunPlan
@@ -40,14 +39,13 @@ class Execution:
         store: Store,
         backend: Backend,
         kinds: Mapping[str, Kind[Any]],
-        places: Places,
+        premises: Premises,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._backend = backend
         self._kinds = kinds
-        self._places = places
-        self._snapshots = Snapshots(places.snapshots)
+        self._premises = premises
         self._clock = clock
         self._refusals: dict[str, int] = {}
         self._retries_mono: list[float] = []
@@ -80,6 +78,8 @@ class Execution:
             await self._backend.start(work.ref, plan)
         except Unavailable as error:
             return self._put_off(work.run, error)
+        except Refused as error:
+            return failed(work.run, error.reason, self._clock())
         work.is_begun = True
         return None
 
@@ -130,7 +130,7 @@ class Execution:
         workload = await self._store.workloads.get(run.owner, run.kind, run.workload_id)
         if run.snapshot_digest is None:
             return workload
-        spec = await asyncio.to_thread(self._snapshots.spec, run.snapshot_digest, workload.spec)
+        spec = await self._premises.spec(run.owner, run.snapshot_digest, workload.spec)
         return workload.model_copy(update={"spec": spec})
 
     async def _plan(self, work: Work) -> RunPlan:
@@ -146,7 +146,7 @@ class Execution:
         if not run.from_failed_cell or run.rerun_of is None:
             return None
         earlier = await self._store.runs.get(run.owner, run.rerun_of)
-        return self._places.runs / earlier.id / str(earlier.attempt) / "outputs"
+        return await self._premises.outputs(run.owner, earlier.id, earlier.attempt)
 
     async def _end_overdue(self, work: Work, spec: Spec, now: datetime) -> None:
         if spec.timeout_seconds is None or work.seen.phase is not Phase.RUNNING:

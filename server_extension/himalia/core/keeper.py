@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 
 from himalia.backends.base import AttemptRef, Backend, Phase
 from himalia.core.errors import HimaliaError, NotFound, Unavailable
-from himalia.core.loop import Loop
+from himalia.core.loop import Lead, Loop, alone
 from himalia.core.model import Run
-from himalia.core.names import is_id
-from himalia.core.places import Places
+from himalia.core.premises import Premises
 from himalia.core.reconciler import utc_now
-from himalia.core.snapshots import Snapshots
 from himalia.store.base import Store
 
 _log = logging.getLogger(__name__)
 
 _RUNS_A_ROUND = 100
 _FOLDERS_A_ROUND = 500
+_OWNERS_AT_ONCE = 8
 _ROUND_SECONDS = 300.0
 _NEXT_SECONDS = 1.0
 
@@ -30,8 +28,8 @@ _NEXT_SECONDS = 1.0
 class Keeper:
     """Applies retention, and collects the files of runs and snapshots that are gone.
 
-    Rows go before files, so a crash in between leaves files that the next round collects. What an
-    earlier attempt left stays as long as its run.
+    Rows go before files, so a crash in between leaves files that a later round collects, when the
+    owner's premises are open. What an earlier attempt left stays as long as its run.
     """
 
     def __init__(
@@ -39,17 +37,16 @@ class Keeper:
         *,
         store: Store,
         backend: Backend,
-        places: Places,
-        snapshots: Snapshots,
+        premises: Premises,
         clock: Callable[[], datetime] = utc_now,
+        lead: Lead = alone,
     ) -> None:
         self._store = store
         self._backend = backend
-        self._places = places
-        self._snapshots = snapshots
+        self._premises = premises
         self._clock = clock
-        self._seen_up_to = ""
-        self._loop = Loop("clean up", self.tidy)
+        self._seen_up_to: dict[str, str] = {}
+        self._loop = Loop("clean up", self.tidy, lead)
 
     async def run(self) -> None:
         """Clean up every five minutes until :meth:`stop`. Store and backend must be open."""
@@ -70,42 +67,64 @@ class Keeper:
             with suppress(NotFound):
                 await self._store.runs.delete(run.owner, run.id)
                 await self.remove_files((run,))
-        is_through = await self._collect_folders()
-        await self._snapshots.collect(await self._store.workloads.snapshots())
+        is_through = await self._tidy_premises(await self._premises.owners())
         is_done = len(expired) < _RUNS_A_ROUND and is_through
         return _ROUND_SECONDS if is_done else _NEXT_SECONDS
 
     async def remove_files(self, runs: Iterable[Run]) -> None:
-        """Delete what the attempts of `runs`, whose rows are gone, left."""
+        """Delete what the attempts of `runs`, whose rows are gone, left.
+
+        Where that cannot be now, a later round does it.
+        """
         for run in runs:
             refs = [
                 AttemptRef(owner=run.owner, run_id=run.id, attempt=attempt)
                 for attempt in range(1, run.attempt + 1)
             ]
-            await self._remove(self._places.runs / run.id, refs)
+            try:
+                await self._remove(run.owner, run.id, refs)
+            except Unavailable as error:
+                _log.warning("the files of %s stay for now: %s", run.id, error.message)
 
-    async def _collect_folders(self) -> bool:
+    async def _tidy_premises(self, owners: Sequence[str]) -> bool:
+        """Tidy those of each owner; return whether all of them were looked through."""
+        self._seen_up_to = {owner: self._seen_up_to.get(owner, "") for owner in owners}
+        turns = asyncio.Semaphore(_OWNERS_AT_ONCE)
+
+        async def tidy(owner: str) -> bool:
+            async with turns:
+                try:
+                    is_through = await self._collect_folders(owner)
+                    needed = await self._store.workloads.snapshots(owner or None)
+                    await self._premises.collect(owner, needed)
+                except HimaliaError as error:
+                    # One owner's trouble is not the others'.
+                    _log.warning("cleaning up for %s: not now: %s", owner, error.message)
+                    return True
+                return is_through
+
+        return all(await asyncio.gather(*map(tidy, owners)))
+
+    async def _collect_folders(self, owner: str) -> bool:
         """Delete left-over folders among the next ones; return whether all were looked at."""
-        names = await asyncio.to_thread(_names, self._places.runs)
-        names = sorted(name for name in names if is_id(name) and name > self._seen_up_to)
-        batch = names[:_FOLDERS_A_ROUND]
-        if batch:
-            known = await self._store.runs.known(batch)
-            for name in batch:
-                if name not in known:
-                    await self._collect(name)
-        is_through = len(batch) == len(names)
-        self._seen_up_to = "" if is_through else batch[-1]
+        batch = await self._premises.runs(
+            owner, after=self._seen_up_to[owner], limit=_FOLDERS_A_ROUND
+        )
+        known = await self._store.runs.known(batch) if batch else frozenset()
+        for run_id in batch:
+            if run_id not in known:
+                await self._collect(owner, run_id)
+        is_through = len(batch) < _FOLDERS_A_ROUND
+        self._seen_up_to[owner] = "" if is_through else batch[-1]
         return is_through
 
-    async def _collect(self, run_id: str) -> None:
-        folder = self._places.runs / run_id
-        attempts = [int(name) for name in await asyncio.to_thread(_names, folder) if name.isdigit()]
-        refs = [AttemptRef(owner="", run_id=run_id, attempt=attempt) for attempt in attempts]
+    async def _collect(self, owner: str, run_id: str) -> None:
+        attempts = await self._premises.attempts(owner, run_id)
+        refs = [AttemptRef(owner=owner, run_id=run_id, attempt=attempt) for attempt in attempts]
         _log.info("collecting the files of %s, which is gone", run_id)
-        await self._remove(folder, refs)
+        await self._remove(owner, run_id, refs)
 
-    async def _remove(self, folder: Path, refs: list[AttemptRef]) -> None:
+    async def _remove(self, owner: str, run_id: str, refs: list[AttemptRef]) -> None:
         try:
             for ref, seen in (await self._backend.observe(refs)).items():
                 if seen.phase in {Phase.STARTING, Phase.RUNNING}:
@@ -116,14 +135,6 @@ class Keeper:
         except Unavailable:
             raise
         except (HimaliaError, OSError):
-            _log.exception("removing %s; a later round tries again", folder)
+            _log.exception("removing %s; a later round tries again", run_id)
             return
-        with suppress(OSError):
-            await asyncio.to_thread(folder.rmdir)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in folder.iterdir()]
-    except OSError:
-        return []
+        await self._premises.remove(owner, run_id)

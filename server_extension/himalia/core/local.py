@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 import psutil
 from typing_extensions import override
@@ -22,11 +24,10 @@ from himalia.core.local_workloads import LocalWorkloads
 from himalia.core.messenger import Messenger, MessengerSettings
 from himalia.core.model import Environment, Reason, ServiceStatus, Status
 from himalia.core.no_hub import NoHub
-from himalia.core.pinning import Limits
 from himalia.core.places import Places
+from himalia.core.premises import Premises
 from himalia.core.reconciler import Reconciler, ReconcilerSettings
 from himalia.core.service import Caller, Hub, WorkloadService
-from himalia.core.snapshots import Snapshots
 from himalia.core.ticker import Ticker
 from himalia.kinds.registry import Kinds
 from himalia.store.base import Store
@@ -36,6 +37,10 @@ _LITTLE_SPACE = 2**30
 
 def _cores() -> int:
     return os.cpu_count() or 1
+
+
+async def _alone(_duty: str) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,21 +55,34 @@ class LocalSettings:
     """See :class:`~himalia.core.messenger.MessengerSettings`."""
     message_delay_seconds: float = 20.0
     """Before the second try of a message."""
-    limits: Limits = field(default_factory=Limits)
-    """Of one snapshot."""
+    holder: str = "control"
+    """Name under which runs are held; where several controls share a store, each has its own."""
+    leads: Callable[[str], Awaitable[bool]] = field(default=_alone, repr=False)
+    """Tells whether this control has a duty that only one may: ``tick``, ``tidy`` or ``tell``."""
+
+    def of_reconciler(self, ballast: Path) -> ReconcilerSettings:
+        """Return those of the reconciler."""
+        return ReconcilerSettings(holder=self.holder, max_running=self.max_running, ballast=ballast)
+
+    def of_messenger(self) -> MessengerSettings:
+        """Return those of the messenger."""
+        return MessengerSettings(
+            smtp_url=self.smtp_url, first_delay_seconds=self.message_delay_seconds
+        )
 
 
 class LocalService(WorkloadService):
-    """The service over a store and a backend, with the loops that keep it going.
+    """The service over a store, a backend and premises, with the loops that keep it going.
 
-    Only one process may have it open on the same places.
+    `places` are control's own; only one process may have it open on the same ones.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a service is made of
         self,
         *,
         store: Store,
         backend: Backend,
+        premises: Premises,
         kinds: Kinds,
         places: Places,
         settings: LocalSettings | None = None,
@@ -72,30 +90,35 @@ class LocalService(WorkloadService):
         self._settings = settings or LocalSettings()
         self._places = places
         self._started_at = datetime.now(UTC)
-        snapshots = Snapshots(places.snapshots, self._settings.limits)
+        leads = self._settings.leads
         reconciler = Reconciler(
             store=store,
             backend=backend,
+            premises=premises,
             kinds=kinds,
-            places=places,
-            settings=ReconcilerSettings(holder="control", max_running=self._settings.max_running),
+            settings=self._settings.of_reconciler(places.home / "ballast"),
         )
         self._messenger = Messenger(
             store=store,
-            settings=MessengerSettings(
-                smtp_url=self._settings.smtp_url,
-                first_delay_seconds=self._settings.message_delay_seconds,
-            ),
+            settings=self._settings.of_messenger(),
+            lead=partial(leads, "tell"),
         )
         reconciler.on_end(self._messenger.wake)
         self._parts = Parts(
             store=store,
             backend=backend,
+            premises=premises,
             kinds=kinds,
-            snapshots=snapshots,
             reconciler=reconciler,
-            ticker=Ticker(store=store, kinds=kinds, snapshots=snapshots, wake=reconciler.wake),
-            keeper=Keeper(store=store, backend=backend, places=places, snapshots=snapshots),
+            ticker=Ticker(
+                store=store,
+                premises=premises,
+                wake=reconciler.wake,
+                lead=partial(leads, "tick"),
+            ),
+            keeper=Keeper(
+                store=store, backend=backend, premises=premises, lead=partial(leads, "tidy")
+            ),
             max_unended=self._settings.max_unended,
             admission=asyncio.Lock(),
         )
@@ -130,14 +153,14 @@ class LocalService(WorkloadService):
     @override
     async def status(self, caller: Caller) -> ServiceStatus:
         counts = await self._parts.store.runs.counts()
-        disk = await asyncio.to_thread(shutil.disk_usage, self._places.home)
+        free = await self._parts.premises.free_bytes(caller.owner)
         warnings = []
-        if disk.free < _LITTLE_SPACE:
+        if free < _LITTLE_SPACE:
             warnings.append(
                 Reason(
                     code="disk_full",
-                    message=f"Only {disk.free // 2**20} MiB are free where runs are kept.",
-                    next_step=f"Delete old runs, or free space where {self._places.home} lies.",
+                    message=f"Only {free // 2**20} MiB are free where runs are kept.",
+                    next_step="Delete old runs, or free space on that disk.",
                 )
             )
         queued = counts.get(Status.QUEUED, 0) + counts.get(Status.WAITING, 0)
@@ -150,12 +173,12 @@ class LocalService(WorkloadService):
             running=sum(counts.values()) - queued,
             limit=self._settings.max_running,
             schedules=await self._parts.store.schedules.count(),
-            pool=await self._parts.backend.pool(),
+            pool=await self._parts.backend.pool(caller.owner),
             memory_bytes=psutil.Process().memory_info().rss,
-            disk_free_bytes=disk.free,
+            disk_free_bytes=free,
             warnings=tuple(warnings),
         )
 
     @override
     async def environments(self, caller: Caller) -> tuple[Environment, ...]:
-        return await self._parts.backend.environments()
+        return await self._parts.backend.environments(caller.owner)

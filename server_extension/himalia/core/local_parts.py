@@ -16,9 +16,9 @@ from himalia.backends.base import Backend
 from himalia.core.errors import FieldProblem, InvalidInput, TooMany
 from himalia.core.keeper import Keeper
 from himalia.core.model import Workload
+from himalia.core.premises import Premises
 from himalia.core.reconciler import Reconciler
 from himalia.core.service import Caller
-from himalia.core.snapshots import Snapshots
 from himalia.core.spec import Spec
 from himalia.core.ticker import Ticker
 from himalia.kinds.registry import Kinds
@@ -34,8 +34,8 @@ class Parts:
 
     store: Store
     backend: Backend
+    premises: Premises
     kinds: Kinds
-    snapshots: Snapshots
     reconciler: Reconciler
     ticker: Ticker
     keeper: Keeper

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -55,10 +54,7 @@ class LocalRuns(Runs):
         if made is not None:
             return await self.get(caller, made)
         workload = await self._parts.store.workloads.get(caller.owner, kind, workload_id)
-        files = self._parts.snapshots.path(workload.snapshot.digest) if workload.snapshot else None
-        await asyncio.to_thread(
-            self._parts.kinds.of(kind).check_parameters, workload, draft.parameters, files
-        )
+        await self._parts.premises.check_parameters(workload, draft.parameters)
         run = new_run(workload, trigger=Trigger.USER, parameters=draft.parameters)
         return await self._queue(workload, run, key=key)
 
@@ -160,7 +156,7 @@ class LocalRuns(Runs):
 
     async def _queue(self, workload: Workload[Spec], run: Run, *, key: Key | None) -> Run:
         if run.snapshot_digest is not None:
-            await self._parts.snapshots.hold(run.snapshot_digest)
+            await self._parts.premises.hold(run.owner, run.snapshot_digest)
         runs = await begin(self._parts.store, workload, run)
         async with self._parts.room(len(runs)):
             stored = await self._parts.store.runs.insert(runs, key=key)

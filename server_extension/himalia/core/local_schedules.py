@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 
 from typing_extensions import override
@@ -13,7 +12,7 @@ from himalia.core.local_parts import Parts, key_of
 from himalia.core.model import Page, Schedule, ScheduleDraft, SchedulePatch, Ticks, Workload
 from himalia.core.names import new_id
 from himalia.core.service import Caller, ScheduleQuery, Schedules
-from himalia.core.spec import Parameters, Spec
+from himalia.core.spec import Spec
 
 _TIMING = ("cron", "time_zone", "paused")
 
@@ -35,7 +34,7 @@ class LocalSchedules(Schedules):
         now = datetime.now(UTC)
         cron_lines.check(draft.cron, draft.time_zone, now=now)
         workload = await self._workload(caller, draft.workload_id)
-        await self._check_parameters(workload, draft.parameters)
+        await self._parts.premises.check_parameters(workload, draft.parameters)
         schedule = Schedule(
             **draft.model_dump(),
             id=new_id("sch"),
@@ -72,7 +71,7 @@ class LocalSchedules(Schedules):
         cron_lines.check(changed.cron, changed.time_zone, now=now)
         if patch.parameters:
             workload = await self._workload(caller, stored.workload_id)
-            await self._check_parameters(workload, patch.parameters)
+            await self._parts.premises.check_parameters(workload, patch.parameters)
         if any(getattr(changed, name) != getattr(stored, name) for name in _TIMING):
             tick = _next(changed.cron, changed.time_zone, changed.paused, now)
             changed = changed.model_copy(update={"next_tick_at": tick, "reason": None})
@@ -103,12 +102,6 @@ class LocalSchedules(Schedules):
         if not found:
             raise InvalidInput.of("workload_id", f"there is no workload {workload_id}")
         return found[0]
-
-    async def _check_parameters(self, workload: Workload[Spec], parameters: Parameters) -> None:
-        digest = workload.snapshot.digest if workload.snapshot else None
-        files = self._parts.snapshots.path(digest) if digest else None
-        kind = self._parts.kinds.of(workload.kind)
-        await asyncio.to_thread(kind.check_parameters, workload, parameters, files)
 
 
 def _next(cron: str, time_zone: str, is_paused: bool, now: datetime) -> datetime | None:

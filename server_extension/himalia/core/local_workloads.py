@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,7 +46,7 @@ class LocalWorkloads(Workloads):
         made = await self._parts.made_under(key)
         if made is not None:
             return await self.get(caller, kind, made)
-        snapshot = await self._pin(kind, draft.spec, caller.root)
+        snapshot = await self._pin(caller.owner, kind, draft.spec, caller.root)
         now = datetime.now(UTC)
         workload = Workload[Spec](
             id=new_id(kind[:3]),
@@ -86,7 +85,7 @@ class LocalWorkloads(Workloads):
             changes["name"] = patch.name
         if patch.spec is not None:
             # Its paths are relative to where the workload was made, whoever changes it.
-            changes["snapshot"] = await self._pin(kind, patch.spec, Path(stored.root))
+            changes["snapshot"] = await self._pin(stored.owner, kind, patch.spec, Path(stored.root))
             changes["spec"] = with_secrets(patch.spec, stored.spec)
         await self._parts.store.workloads.replace(stored.model_copy(update=changes))
         return await self.get(caller, kind, workload_id)
@@ -110,10 +109,9 @@ class LocalWorkloads(Workloads):
             edges=tuple(edge for edge in edges if edge.upstream in members),
         )
 
-    async def _pin(self, kind: str, spec: Spec, root: Path) -> Snapshot | None:
+    async def _pin(self, owner: str, kind: str, spec: Spec, root: Path) -> Snapshot | None:
         with fields_under("spec"):
-            pin = await asyncio.to_thread(self._parts.kinds.of(kind).check, spec, root)
-            return await self._parts.snapshots.pin(pin, spec) if pin is not None else None
+            return await self._parts.premises.pin(owner, kind, spec, root)
 
     async def _first_run(self, workload: Workload[Spec]) -> Run:
         """Make the first run; that of a workload with upstreams waits for those that run now."""

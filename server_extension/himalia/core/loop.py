@@ -11,20 +11,32 @@ from himalia.core.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
+Lead = Callable[[], Awaitable[bool]]
+"""Tells whether this process, of several alike, is the one that does something now."""
+
+_FOLLOWER_PAUSE = 2.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+
+
+async def alone() -> bool:
+    """Lead always: there is no other."""
+    return True
 
 
 class Loop:
     """Calls `step` when it is woken and when the pause that `step` asked for is over.
 
     An exception never ends the loop: it is logged, and `step` is called again after a pause that
-    grows from 0.1 to 5 seconds.
+    grows from 0.1 to 5 seconds. While `lead` says no, `step` is not called.
     """
 
-    def __init__(self, name: str, step: Callable[[], Awaitable[float]]) -> None:
+    def __init__(
+        self, name: str, step: Callable[[], Awaitable[float]], lead: Lead | None = None
+    ) -> None:
         self._name = name
         self._step = step
+        self._lead = lead or alone
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -67,7 +79,7 @@ class Loop:
 
     async def _guarded_step(self) -> float:
         try:
-            pause = await self._step()
+            pause = await self._step() if await self._lead() else _FOLLOWER_PAUSE
         except Unavailable as error:
             self._failures += 1
             _log.warning("%s: not now: %s", self._name, error.message)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from himalia.core.errors import Unavailable
-from himalia.core.loop import Loop
+from himalia.core.loop import Lead, Loop, alone
 from himalia.core.mail import MailServer, compose, hand_in
 from himalia.core.reconciler import utc_now
 from himalia.core.webhook import NotDelivered, Undeliverable, Webhook, post
@@ -46,12 +46,12 @@ class Messenger:
     :raises InvalidInput: when it is made, for a ``smtp_url`` that is not one.
     """
 
-    def __init__(self, *, store: Store, settings: MessengerSettings) -> None:
+    def __init__(self, *, store: Store, settings: MessengerSettings, lead: Lead = alone) -> None:
         self._store = store
         self._settings = settings
         self._server = MailServer.of_url(settings.smtp_url) if settings.smtp_url else None
         self._due_mono: list[float] = []
-        self._loop = Loop("send messages", self.send)
+        self._loop = Loop("send messages", self.send, lead)
 
     async def run(self) -> None:
         """Send until :meth:`stop`. The store must be open."""

@@ -47,16 +47,19 @@ class Premises(ABC):
         """Return the spec pinned in a snapshot, with what is no run's business as in `present`."""
 
     @abstractmethod
-    def outputs(self, owner: str, run_id: str, attempt: int) -> Path:
+    async def outputs(self, owner: str, run_id: str, attempt: int) -> Path:
         """Name the folder of an attempt's outputs, as the owner's processes see it."""
 
     @abstractmethod
     async def owners(self) -> Sequence[str]:
-        """Return whose premises are open, and so can be tidied now."""
+        """Return whose premises are open, and so can be tidied now.
+
+        An empty name stands for everybody: on a laptop all runs lie in one folder.
+        """
 
     @abstractmethod
-    async def runs(self, owner: str) -> Sequence[str]:
-        """Return the ids of runs that have left a folder."""
+    async def runs(self, owner: str, *, after: str, limit: int) -> Sequence[str]:
+        """Return the ids of runs that have left a folder: the next ones, in order."""
 
     @abstractmethod
     async def attempts(self, owner: str, run_id: str) -> Sequence[int]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from himalia.backends.base import AttemptRef, Backend, Observation
@@ -24,7 +25,7 @@ from himalia.core.holding import Listeners, Work
 from himalia.core.loop import Loop
 from himalia.core.model import Run, Status, Target
 from himalia.core.passage import Passage
-from himalia.core.places import Places
+from himalia.core.premises import Premises
 from himalia.kinds.base import Kind
 from himalia.store.base import Change, Held, Store
 
@@ -47,6 +48,8 @@ class ReconcilerSettings:
     over restarts, so that a new one takes over at once what the old one held."""
     max_running: int
     """Runs that may be started at once; the others wait in the queue."""
+    ballast: Path
+    """File that keeps back space on the disk of the store."""
     lease_seconds: float = 10.0
     observe_seconds: float = 1.0
     """Between looks at the backend where it tells of no change."""
@@ -63,8 +66,8 @@ class Reconciler:
         *,
         store: Store,
         backend: Backend,
+        premises: Premises,
         kinds: Mapping[str, Kind[Any]],
-        places: Places,
         settings: ReconcilerSettings,
     ) -> None:
         self._store = store
@@ -75,10 +78,10 @@ class Reconciler:
         self._works: dict[str, Work] = {}
         self._listeners = Listeners()
         self._execution = Execution(
-            store=store, backend=backend, kinds=kinds, places=places, clock=settings.clock
+            store=store, backend=backend, kinds=kinds, premises=premises, clock=settings.clock
         )
         self._passage = Passage(store)
-        self._ballast = Ballast(places.home / "ballast")
+        self._ballast = Ballast(settings.ballast)
         self._has_taken_over = False
         self._swept_mono = 0.0
         self._starts: set[asyncio.Task[None]] = set()

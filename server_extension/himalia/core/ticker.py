@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from himalia.core.cron import next_tick, next_ticks
 from himalia.core.errors import HimaliaError, Unavailable
 from himalia.core.flows import begin, new_run
-from himalia.core.loop import Loop
+from himalia.core.loop import Lead, Loop, alone
 from himalia.core.model import Inputs, Missed, Overlap, Reason, Run, Schedule, Trigger, Workload
+from himalia.core.premises import Premises
 from himalia.core.reconciler import utc_now
-from himalia.core.snapshots import Snapshots
 from himalia.core.spec import Spec
-from himalia.kinds.base import Kind
 from himalia.store.base import Store
 
 _log = logging.getLogger(__name__)
@@ -38,17 +36,16 @@ class Ticker:
         self,
         *,
         store: Store,
-        kinds: Mapping[str, Kind[Any]],
-        snapshots: Snapshots,
+        premises: Premises,
         wake: Callable[[], None],
         clock: Callable[[], datetime] = utc_now,
+        lead: Lead = alone,
     ) -> None:
         self._store = store
-        self._kinds = kinds
-        self._snapshots = snapshots
+        self._premises = premises
         self._wake_reconciler = wake
         self._clock = clock
-        self._loop = Loop("tick schedules", self.tick)
+        self._loop = Loop("tick schedules", self.tick, lead)
 
     async def run(self) -> None:
         """Tick until :meth:`stop`. The store must be open."""
@@ -158,11 +155,10 @@ class Ticker:
         return await begin(self._store, workload, run.model_copy(update=update)), None
 
     async def _pin(self, workload: Workload[Spec]) -> str | None:
-        kind = self._kinds[workload.kind]
-        pin = await asyncio.to_thread(kind.check, workload.spec, Path(workload.root))
-        if pin is None:
-            return None
-        return (await self._snapshots.pin(pin, workload.spec)).digest
+        snapshot = await self._premises.pin(
+            workload.owner, workload.kind, workload.spec, Path(workload.root)
+        )
+        return snapshot.digest if snapshot is not None else None
 
 
 _REPLACED = Reason(

@@ -131,8 +131,8 @@ class WorkloadStore(ABC):
         """Return all dependencies between the owner's workloads."""
 
     @abstractmethod
-    async def snapshots(self) -> frozenset[str]:
-        """Return the digests that a workload or a run still needs."""
+    async def snapshots(self, owner: str | None = None) -> frozenset[str]:
+        """Return the digests that a workload or a run still needs: of an owner, or of anybody."""
 
 
 class RunStore(ABC):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision of the schema below: the newest file in ``migrations/versions``."""
 
 OLDEST_READER = "0001"
@@ -32,11 +33,11 @@ FOREVER = 2**63 - 1
 metadata = MetaData()
 
 # Ordered by code point in every dialect, as SQLite does: cursors compare text.
-_Text = Text().with_variant(Text(collation="C"), "postgresql")
+text_type = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def _id(name: str, *constraints: ForeignKey, nullable: bool = False) -> Column[str]:
-    return Column(name, _Text, *constraints, nullable=nullable)
+    return Column(name, text_type, *constraints, nullable=nullable)
 
 
 revision = Table(
@@ -56,15 +57,15 @@ compatibility = Table(
 workloads = Table(
     "workloads",
     metadata,
-    Column("id", _Text, primary_key=True),
-    Column("kind", _Text, nullable=False),
-    Column("owner", _Text, nullable=False),
-    Column("name", _Text, nullable=False),
-    Column("folded", _Text, nullable=False),
+    Column("id", text_type, primary_key=True),
+    Column("kind", text_type, nullable=False),
+    Column("owner", text_type, nullable=False),
+    Column("name", text_type, nullable=False),
+    Column("folded", text_type, nullable=False),
     Column("spec", Text, nullable=False),
     Column("root", Text, nullable=False),
     Column("snapshot", Text),
-    Column("snapshot_digest", _Text),
+    Column("snapshot_digest", text_type),
     Column("keep_runs", Integer),
     Column("keep_micros", BigInteger),
     Column("created_at", BigInteger, nullable=False),
@@ -87,6 +88,14 @@ Index(
     workloads.c.id,
     workloads.c.folded,
 )
+Index(
+    "workloads_of_everybody",
+    workloads.c.created_at,
+    workloads.c.id,
+    workloads.c.owner,
+    workloads.c.kind,
+    workloads.c.folded,
+)
 Index("workloads_by_name", workloads.c.owner, workloads.c.kind, workloads.c.folded, workloads.c.id)
 Index("workloads_by_snapshot", workloads.c.snapshot_digest)
 for _limit in (workloads.c.keep_runs, workloads.c.keep_micros):
@@ -100,9 +109,9 @@ for _limit in (workloads.c.keep_runs, workloads.c.keep_micros):
 workload_tags = Table(
     "workload_tags",
     metadata,
-    Column("object_id", _Text, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
-    Column("tag", _Text, primary_key=True),
-    Column("owner", _Text, nullable=False),
+    Column("object_id", text_type, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", text_type, primary_key=True),
+    Column("owner", text_type, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
 Index(
@@ -116,11 +125,11 @@ Index(
 dependencies = Table(
     "dependencies",
     metadata,
-    Column("downstream", _Text, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column("downstream", text_type, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     _id("upstream", ForeignKey("workloads.id")),
-    Column("owner", _Text, nullable=False),
-    Column("condition", _Text, nullable=False),
+    Column("owner", text_type, nullable=False),
+    Column("condition", text_type, nullable=False),
 )
 Index("dependencies_by_upstream", dependencies.c.upstream)
 Index("dependencies_by_owner", dependencies.c.owner)
@@ -128,23 +137,23 @@ Index("dependencies_by_owner", dependencies.c.owner)
 runs = Table(
     "runs",
     metadata,
-    Column("id", _Text, primary_key=True),
+    Column("id", text_type, primary_key=True),
     _id("workload_id", ForeignKey("workloads.id")),
-    Column("workload_name", _Text, nullable=False),
-    Column("folded", _Text, nullable=False),
-    Column("kind", _Text, nullable=False),
-    Column("owner", _Text, nullable=False),
-    Column("trigger", _Text, nullable=False),
-    Column("target", _Text, nullable=False),
-    Column("status", _Text, nullable=False),
-    Column("live", _Text),
+    Column("workload_name", text_type, nullable=False),
+    Column("folded", text_type, nullable=False),
+    Column("kind", text_type, nullable=False),
+    Column("owner", text_type, nullable=False),
+    Column("trigger", text_type, nullable=False),
+    Column("target", text_type, nullable=False),
+    Column("status", text_type, nullable=False),
+    Column("live", text_type),
     Column("reason", Text),
     Column("attempt", Integer, nullable=False),
     Column("lost_attempts", Integer, nullable=False),
     Column("progress", Text),
     Column("parameters", Text, nullable=False),
     Column("tags", Text, nullable=False),
-    Column("snapshot_digest", _Text),
+    Column("snapshot_digest", text_type),
     _id("flow_id"),
     _id("rerun_of", nullable=True),
     Column("from_failed_cell", SmallInteger, nullable=False),
@@ -158,8 +167,14 @@ runs = Table(
     Column("use", Text),
     Column("versions", Text),
     Column("token", BigInteger, nullable=False, default=0),
-    Column("holder", _Text),
+    Column("holder", text_type),
     Column("lease_until", BigInteger, nullable=False, default=0),
+    # What its spec asks for; NULL where a release before 0002 stored the run.
+    Column("cpu", Double),
+    Column("memory_bytes", BigInteger),
+    Column("project", text_type),
+    # 1 while a quota keeps a queued run from starting.
+    Column("held_back", SmallInteger),
 )
 # `live` repeats the status of unended runs and is NULL for the others: indexes over it stay as
 # small as the number of unended runs.
@@ -178,6 +193,27 @@ Index(
     runs.c.id,
     sqlite_where=runs.c.schedule_id.is_not(None),
     postgresql_where=runs.c.schedule_id.is_not(None),
+)
+# Those of everybody, for admins; what is filtered by rides along.
+Index(
+    "runs_of_everybody", runs.c.created_at, runs.c.id, runs.c.owner, runs.c.kind, runs.c.folded
+)
+Index(
+    "runs_of_everybody_by_status",
+    runs.c.status,
+    runs.c.created_at,
+    runs.c.id,
+    runs.c.owner,
+    runs.c.kind,
+    runs.c.folded,
+)
+_is_failed = runs.c.status == "failed"
+Index(
+    "runs_failed",
+    runs.c.ended_at,
+    runs.c.owner,
+    sqlite_where=_is_failed,
+    postgresql_where=_is_failed,
 )
 Index("runs_by_snapshot", runs.c.snapshot_digest)
 Index("runs_by_flow", runs.c.flow_id, runs.c.live)
@@ -217,9 +253,9 @@ Index(
 run_tags = Table(
     "run_tags",
     metadata,
-    Column("object_id", _Text, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
-    Column("tag", _Text, primary_key=True),
-    Column("owner", _Text, nullable=False),
+    Column("object_id", text_type, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", text_type, primary_key=True),
+    Column("owner", text_type, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
 Index(
@@ -233,14 +269,14 @@ Index(
 schedules = Table(
     "schedules",
     metadata,
-    Column("id", _Text, primary_key=True),
+    Column("id", text_type, primary_key=True),
     _id("workload_id", ForeignKey("workloads.id", ondelete="CASCADE")),
-    Column("owner", _Text, nullable=False),
-    Column("cron", _Text, nullable=False),
-    Column("time_zone", _Text, nullable=False),
-    Column("overlap", _Text, nullable=False),
-    Column("missed", _Text, nullable=False),
-    Column("inputs", _Text, nullable=False),
+    Column("owner", text_type, nullable=False),
+    Column("cron", text_type, nullable=False),
+    Column("time_zone", text_type, nullable=False),
+    Column("overlap", text_type, nullable=False),
+    Column("missed", text_type, nullable=False),
+    Column("inputs", text_type, nullable=False),
     Column("parameters", Text, nullable=False),
     Column("paused", SmallInteger, nullable=False),
     Column("next_tick_at", BigInteger, nullable=False),
@@ -257,19 +293,19 @@ Index("schedules_due", schedules.c.paused, schedules.c.next_tick_at)
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("owner", _Text, primary_key=True),
-    Column("key", _Text, primary_key=True),
-    Column("digest", _Text, nullable=False),
-    Column("object_id", _Text, nullable=False),
+    Column("owner", text_type, primary_key=True),
+    Column("key", text_type, primary_key=True),
+    Column("digest", text_type, nullable=False),
+    Column("object_id", text_type, nullable=False),
 )
 Index("idempotency_keys_by_object", idempotency_keys.c.object_id)
 
 messages = Table(
     "messages",
     metadata,
-    Column("id", _Text, primary_key=True),
-    Column("run_id", _Text, nullable=False),
-    Column("owner", _Text, nullable=False),
+    Column("id", text_type, primary_key=True),
+    Column("run_id", text_type, nullable=False),
+    Column("owner", text_type, nullable=False),
     Column("body", Text, nullable=False),
     Column("webhook", Text),
     Column("secret", Text),

@@ -80,8 +80,8 @@ class SqlWorkloads(WorkloadStore):
         return await self._database.read(_edges, owner)
 
     @override
-    async def snapshots(self) -> frozenset[str]:
-        return await self._database.read(_snapshots)
+    async def snapshots(self, owner: str | None = None) -> frozenset[str]:
+        return await self._database.read(lambda connection: _snapshots(connection, owner))
 
     def _insert(
         self,
@@ -301,10 +301,13 @@ def _edges(connection: Connection, owner: str) -> tuple[GraphEdge, ...]:
     )
 
 
-def _snapshots(connection: Connection) -> frozenset[str]:
+def _snapshots(connection: Connection, owner: str | None) -> frozenset[str]:
     needed = union(
         *(
-            select(table.c.snapshot_digest).where(table.c.snapshot_digest.is_not(None))
+            select(table.c.snapshot_digest).where(
+                table.c.snapshot_digest.is_not(None),
+                *([table.c.owner == owner] if owner is not None else []),
+            )
             for table in (workloads, runs)
         )
     )

@@ -233,6 +233,6 @@ async def test_many_attempts_at_once_all_end(bench: Any) -> None:
 
 
 async def test_environments_have_one_default_that_comes_first(bench: Any) -> None:
-    environments = await bench.backend.environments()
+    environments = await bench.backend.environments("me")
     assert [environment.is_default for environment in environments][:1] == [True]
     assert sum(environment.is_default for environment in environments) == 1

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from himalia.backends.base import AttemptRef, Backend, LogPart, Observation, Outcome, Phase
 from himalia.core.flows import begin, new_run
+from himalia.core.local_premises import LocalPremises
 from himalia.core.model import (
     CellEvent,
     Environment,
@@ -209,11 +210,15 @@ class ScriptedBackend(Backend):
             yield chunk
 
     @override
-    async def environments(self) -> tuple[Environment, ...]:
+    async def running(self, owner: str) -> tuple[AttemptRef, ...]:
         return ()
 
     @override
-    async def pool(self) -> PoolStatus | None:
+    async def environments(self, owner: str) -> tuple[Environment, ...]:
+        return ()
+
+    @override
+    async def pool(self, owner: str) -> PoolStatus | None:
         return None
 
     @override
@@ -231,6 +236,7 @@ class World:
         self.kind = kind
         self.kinds = Kinds((kind,))
         self.places = places
+        self.premises = LocalPremises(places, self.kinds)
         self.cluster = Cluster()
         self.backend = ScriptedBackend(self.cluster)
         self.now_offset = timedelta()
@@ -246,11 +252,19 @@ class World:
         """Make and start a reconciler; `store` and `backend` may be given, the rest is settings."""
         store = changes.pop("store", self.store)
         backend = changes.pop("backend", self.backend)
-        settings = ReconcilerSettings(
-            **{"holder": "control", "max_running": 4, "clock": self.clock, **changes}
-        )
+        usual = {
+            "holder": "control",
+            "max_running": 4,
+            "ballast": self.places.home / "ballast",
+            "clock": self.clock,
+        }
+        settings = ReconcilerSettings(**{**usual, **changes})
         reconciler = Reconciler(
-            store=store, backend=backend, kinds=self.kinds, places=self.places, settings=settings
+            store=store,
+            backend=backend,
+            premises=self.premises,
+            kinds=self.kinds,
+            settings=settings,
         )
         self._running.append((reconciler, asyncio.create_task(reconciler.run())))
         return reconciler

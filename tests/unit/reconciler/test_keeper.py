@@ -28,8 +28,7 @@ def keeper(world: Any) -> Keeper:
     return Keeper(
         store=world.store,
         backend=world.backend,
-        places=world.places,
-        snapshots=Snapshots(world.places.snapshots),
+        premises=world.premises,
         clock=world.clock,
     )
 

@@ -13,7 +13,6 @@ from himalia.core.cron import next_tick
 from himalia.core.errors import InvalidInput
 from himalia.core.model import Inputs, Missed, Overlap, Status, Trigger
 from himalia.core.service import ScheduleQuery
-from himalia.core.snapshots import Snapshots
 from himalia.core.spec import Condition, Dependency
 from himalia.core.ticker import Ticker
 from himalia.kinds.base import Pin
@@ -49,8 +48,7 @@ def woken() -> list[bool]:
 def ticker(world: Any, clock: Clock, woken: list[bool]) -> Ticker:
     return Ticker(
         store=world.store,
-        kinds=world.kinds,
-        snapshots=Snapshots(world.places.snapshots),
+        premises=world.premises,
         wake=lambda: woken.append(True),
         clock=clock,
     )
@@ -98,8 +96,7 @@ async def test_two_tickers_make_one_run(world: Any, ticker: Ticker, clock: Clock
         await world.schedule()
     twin = Ticker(
         store=world.store,
-        kinds=world.kinds,
-        snapshots=Snapshots(world.places.snapshots),
+        premises=world.premises,
         wake=lambda: None,
         clock=clock,
     )

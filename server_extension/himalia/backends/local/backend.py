@@ -22,6 +22,7 @@ from himalia.backends.local.starting import Starting
 from himalia.backends.local.vigil import Vigil
 from himalia.core.errors import Conflict, NotFound
 from himalia.core.model import CellEvent, Environment, Output, PoolStatus
+from himalia.core.names import is_id
 from himalia.core.places import Places
 from himalia.kinds.base import RunPlan
 from himalia.runners.attempt import AttemptFolder, read_json, remove_tree
@@ -168,11 +169,18 @@ class LocalBackend(Backend):
                 yield data
 
     @override
-    async def environments(self) -> tuple[Environment, ...]:
+    async def running(self, owner: str) -> tuple[AttemptRef, ...]:
+        found = await asyncio.to_thread(_running, self._runs)
+        return tuple(
+            AttemptRef(owner=owner, run_id=run_id, attempt=attempt) for run_id, attempt in found
+        )
+
+    @override
+    async def environments(self, owner: str) -> tuple[Environment, ...]:
         return await asyncio.to_thread(list_environments)
 
     @override
-    async def pool(self) -> PoolStatus | None:
+    async def pool(self, owner: str) -> PoolStatus | None:
         return await asyncio.to_thread(self._pool.status)
 
     @override
@@ -217,6 +225,15 @@ def _is_left(folder: AttemptFolder) -> bool:
         return False
     folder.release(lock)
     return True
+
+
+def _running(runs: Path) -> list[tuple[str, int]]:
+    folders = (path for path in runs.glob("*/*") if is_id(path.parent.name))
+    return [
+        (path.parent.name, int(path.name))
+        for path in folders
+        if path.name.isascii() and path.name.isdigit() and AttemptFolder(path).is_taken()
+    ]
 
 
 def _remove(path: Path) -> None:
