@@ -1,14 +1,16 @@
 """The seam of administration: what admins, and narrowed to their groups group admins, can ask for.
 
-Every method that changes something is in the audit log before it returns, with who did it.
+Whoever is outside of an admin's groups looks as absent. Every method that changes something is in
+the audit log before it returns, with who did it, and raises Forbidden for who may only look.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from himalia.core.model import Page, Run, Status
 from himalia.core.service import Query
@@ -18,9 +20,11 @@ from himalia.core.team import (
     Notice,
     Orphan,
     Overview,
+    Person,
     PersonRow,
     Quota,
     RunRow,
+    ServerState,
     UsageEntry,
     UsageTotal,
     WorkloadRow,
@@ -73,8 +77,21 @@ class AuditQuery(Query):
     until: datetime | None = None
 
 
-class Administration(ABC):
-    """Whoever is outside of an admin's groups looks as absent."""
+class Servers(Protocol):
+    """The hub's part: people's servers."""
+
+    async def states(self, people: Sequence[Person]) -> Mapping[str, tuple[ServerState, ...]]:
+        """Return the servers of each of `people` that has one, by owner."""
+
+    async def count(self, owners: Collection[str] | None) -> int:
+        """Return how many servers of `owners`, or of everybody, are on."""
+
+    async def stop(self, person: Person, server_name: str) -> None:
+        """Stop one (:raises NotFound: it is not on, :raises Unavailable: the hub is gone)."""
+
+
+class Views(ABC):
+    """What there is."""
 
     @abstractmethod
     async def overview(self, admin: Admin) -> Overview:
@@ -91,6 +108,20 @@ class Administration(ABC):
     @abstractmethod
     async def workloads(self, admin: Admin, query: EveryWorkloadQuery) -> Page[WorkloadRow]:
         """Return a page of everybody's workloads."""
+
+    @abstractmethod
+    async def audit(self, admin: Admin, query: AuditQuery) -> Page[AuditEntry]:
+        """Return a page of who did what."""
+
+    @abstractmethod
+    def changes(self, admin: Admin) -> AsyncIterator[int]:
+        """Yield the present revision, and a new one whenever what the page shows may have changed,
+        at most one a second and at least one every 15 s.
+        """
+
+
+class Acts(ABC):
+    """What is done to what others own."""
 
     @abstractmethod
     async def stop_run(self, admin: Admin, run_id: str) -> Run:
@@ -116,13 +147,25 @@ class Administration(ABC):
     async def stop_server(self, admin: Admin, owner: str, server_name: str) -> None:
         """Stop a person's server; their runs go on."""
 
-    @abstractmethod
-    async def orphans(self, admin: Admin) -> tuple[Orphan, ...]:
-        """Find what runs and nobody owns, and what is owned and gone."""
+
+class Orphans(ABC):
+    """What runs and nobody owns, and what is owned and gone."""
 
     @abstractmethod
-    async def end_orphan(self, admin: Admin, orphan_id: str) -> None:
-        """End or remove one of them (:raises NotFound: it is not one any more)."""
+    async def all(self, admin: Admin) -> tuple[Orphan, ...]:
+        """Find them."""
+
+    @abstractmethod
+    async def end(self, admin: Admin, orphan_id: str) -> None:
+        """End or remove one of them.
+
+        :raises NotFound: it is not one any more.
+        :raises Conflict: what must end first has not.
+        """
+
+
+class Rules(ABC):
+    """What holds for everybody: the notice and the quotas."""
 
     @abstractmethod
     async def notice(self, admin: Admin) -> Notice:
@@ -133,37 +176,41 @@ class Administration(ABC):
         """Set the banner and the drain mode (:raises Forbidden: only a full admin may)."""
 
     @abstractmethod
-    async def audit(self, admin: Admin, query: AuditQuery) -> Page[AuditEntry]:
-        """Return a page of who did what."""
-
-    @abstractmethod
-    async def usage(
-        self, admin: Admin, by: By, since: datetime, until: datetime
-    ) -> tuple[UsageTotal, ...]:
-        """Sum everybody's usage."""
-
-    @abstractmethod
-    def usage_entries(
-        self, admin: Admin, since: datetime, until: datetime
-    ) -> AsyncIterator[UsageEntry]:
-        """Yield every line of the ledger in a time, for export."""
-
-    @abstractmethod
     async def quotas(self, admin: Admin) -> tuple[Quota, ...]:
-        """Return the quotas."""
+        """Return the quotas: a group admin sees everyone's, their groups' and their members'."""
 
     @abstractmethod
     async def put_quota(self, admin: Admin, quota: Quota) -> Quota:
-        """Set a quota (:raises Forbidden: a group admin may, for users of their groups alone, and
-        not above the group's).
+        """Set a quota.
+
+        :raises Forbidden: a group admin may, for the members of their groups but themselves, and
+            not above the group's or, where that sets no limit, everyone's.
         """
 
     @abstractmethod
     async def remove_quota(self, admin: Admin, scope: str, subject: str) -> None:
-        """Remove a quota."""
+        """Remove a quota (:raises Forbidden: as for `put_quota`, of what holds then)."""
+
+
+class Ledger(ABC):
+    """What everybody used."""
 
     @abstractmethod
-    def changes(self, admin: Admin) -> AsyncIterator[int]:
-        """Yield a new revision whenever what the page shows may have changed, at most one a second
-        and at least one every 15 s.
-        """
+    async def totals(
+        self, admin: Admin, by: By, since: datetime, until: datetime
+    ) -> tuple[UsageTotal, ...]:
+        """Sum it, the largest first."""
+
+    @abstractmethod
+    def entries(self, admin: Admin, since: datetime, until: datetime) -> AsyncIterator[UsageEntry]:
+        """Yield every line of the ledger that was on in a time, for export."""
+
+
+class Administration(ABC):
+    """All of it."""
+
+    views: Views
+    acts: Acts
+    orphans: Orphans
+    rules: Rules
+    ledger: Ledger

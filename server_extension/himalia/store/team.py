@@ -54,6 +54,10 @@ class PeopleStore(ABC):
         """Return everybody who is not gone."""
 
     @abstractmethod
+    async def members(self, groups: Collection[str]) -> frozenset[str]:
+        """Return the owners who are not gone and are in one of `groups`."""
+
+    @abstractmethod
     async def named(self, name: str) -> Person:
         """Return the one who has this name at the hub now (:raises NotFound:)."""
 
@@ -109,6 +113,10 @@ class ListStore(ABC):
     @abstractmethod
     async def owner_of(self, object_id: str) -> str:
         """Return who owns a run or a workload (:raises NotFound:)."""
+
+    @abstractmethod
+    async def adrift(self, before: datetime) -> tuple[Run, ...]:
+        """Return up to 200 started, unended runs whose hold ran out before then."""
 
     @abstractmethod
     async def counts(self, owners: Collection[str] | None, since: datetime) -> dict[str, int]:
