@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from traitlets import Bool, Dict, Enum, Float, List, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Int, List, Tuple, Unicode, default, validate
 from traitlets.config import Configurable
 
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
@@ -38,6 +38,25 @@ class Himalia(Configurable):
         help="""Which system accounts servers and jobs run under, where the hub runs as root.
         ``own``: Himalia makes one for each user (``hm-…``), with a home in the state folder.
         ``system``: the accounts that the system has, by the users' names at the hub.""",
+    ).tag(config=True)
+
+    account_numbers = Tuple(
+        Int(),
+        Int(),
+        default_value=(70_000, 99_999),
+        help="""First and last number of the system accounts that Himalia makes. None is ever given
+        twice, so that nobody inherits files that an account left somewhere.""",
+    ).tag(config=True)
+
+    account_shell = Unicode(
+        "/bin/bash",
+        help="""Shell of the system accounts that Himalia makes; their passwords are locked.""",
+    ).tag(config=True)
+
+    retired_days = Float(
+        30.0,
+        help="""How long the home of a user whom the hub knows no more is kept in ``retired``
+        below the state folder, where only root can read it.""",
     ).tag(config=True)
 
     python = Unicode(

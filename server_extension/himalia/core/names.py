@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import pwd
 import re
 import time
+from datetime import UTC, datetime
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_PATTERN = r"^[a-z]{3}-[0-9a-hjkmnp-tv-z]{26}$"
 _ID = re.compile(ID_PATTERN)
+_OWNER = re.compile(r"^[a-z0-9][a-z0-9-]{0,29}-([a-z2-7]{26})$")
+_SLUG = 30
 
 
 def new_id(prefix: str) -> str:
@@ -29,6 +34,35 @@ def new_id(prefix: str) -> str:
 def is_id(text: str) -> bool:
     """Tell whether `text` has the form of an identifier made here."""
     return _ID.match(text) is not None
+
+
+def owner_id(name: str, created: datetime) -> str:
+    """Return the immutable id of a hub's user: a readable part, and 130 bits of a hash.
+
+    The time that the hub made the user at is part of it, so a new user of the same name is
+    another owner.
+    """
+    moment = created.astimezone(UTC).isoformat(timespec="microseconds")
+    digest = hashlib.sha256(f"{name}\0{moment}".encode("utf-8", "surrogatepass")).digest()
+    tail = base64.b32encode(digest).decode().lower()[:26]
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_SLUG].strip("-")
+    return f"{words or 'user'}-{tail}"
+
+
+def is_owner_id(text: str) -> bool:
+    """Tell whether `text` has the form of an owner's id at a hub."""
+    return _OWNER.match(text) is not None and "\n" not in text
+
+
+def account_name(owner: str) -> str:
+    """Name the system account of an owner at a hub: ``hm-`` and the hash of the id.
+
+    :raises ValueError: this is no such id.
+    """
+    found = _OWNER.match(owner)
+    if found is None or not is_owner_id(owner):
+        raise ValueError(f"{owner!r} is no owner at a hub")
+    return f"hm-{found[1]}"
 
 
 def attempt_name(run_id: str, attempt: int) -> str:
