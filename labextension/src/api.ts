@@ -9,6 +9,7 @@ import type {
   JobDraft,
   JobPatch,
   LogChunk,
+  Notice,
   Output,
   Page,
   Run,
@@ -16,8 +17,12 @@ import type {
   Schedule,
   ScheduleDraft,
   SchedulePatch,
+  ServerState,
   ServiceStatus,
-  Ticks
+  Standing,
+  Ticks,
+  UsageEntry,
+  UsageTotal
 } from './model';
 
 /** One thing wrong with one field of what was sent. */
@@ -60,6 +65,12 @@ export interface IQuery {
   status?: readonly string[];
   workload_id?: string;
   schedule_id?: string;
+}
+
+/** From when to when, as ISO 8601. */
+export interface ITime {
+  since: string;
+  until: string;
 }
 
 interface ICall {
@@ -145,6 +156,26 @@ export class Api {
       query: { cron, time_zone: timeZone, count: 10 },
       signal
     });
+
+  usage = (time: ITime, cursor?: string, signal?: AbortSignal) =>
+    this._json<Page<UsageEntry>>('GET', 'usage', {
+      query: { since: time.since, until: time.until, limit: 25, cursor },
+      signal
+    });
+  usageTotals = async (time: ITime, by: 'kind' | 'project', signal?: AbortSignal) =>
+    (
+      await this._json<{ items: UsageTotal[] }>('GET', 'usage/totals', {
+        query: { since: time.since, until: time.until, by },
+        signal
+      })
+    ).items;
+  usageUrl = (time: ITime) => this._url('usage.csv', { since: time.since, until: time.until });
+  quotas = async (signal?: AbortSignal) =>
+    (await this._json<{ items: Standing[] }>('GET', 'quotas', { signal })).items;
+
+  notice = (signal?: AbortSignal) => this._json<Notice>('GET', 'notice', { signal });
+  server = (name: string, signal?: AbortSignal) =>
+    this._json<ServerState>('GET', `sessions/${encodeURIComponent(name || '-')}`, { signal });
 
   private _url(path: string, query: Record<string, unknown> = {}): string {
     const pairs = Object.entries(query).flatMap(([name, value]) =>

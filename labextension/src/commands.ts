@@ -4,7 +4,7 @@ import type { INotebookTracker } from '@jupyterlab/notebook';
 import type { ReadonlyJSONObject } from '@lumino/coreutils';
 
 import type { IHost } from './host';
-import { clockIcon, himaliaIcon } from './icon';
+import { clockIcon, himaliaIcon, usageIcon } from './icon';
 import type { Pages } from './pages/pages';
 
 /** Names of the commands, as menus, key bindings and tests use them. */
@@ -14,7 +14,8 @@ export const CommandIds = {
   showPanel: 'himalia:show-panel',
   openForm: 'himalia:open-form',
   openRun: 'himalia:open-run',
-  openSchedule: 'himalia:open-schedule'
+  openSchedule: 'himalia:open-schedule',
+  openUsage: 'himalia:open-usage'
 } as const;
 
 /** What the commands act on. */
@@ -83,6 +84,13 @@ export function addCommands(context: ICommandContext): void {
     describedBy: { args: object({ jobId: 'string', scheduleId: 'string' }) },
     execute: args =>
       pages.openSchedule({ jobId: text(args.jobId) ?? '', scheduleId: text(args.scheduleId) })
+  });
+  commands.addCommand(CommandIds.openUsage, {
+    label: 'Usage and quotas',
+    caption: 'Show what you have used, and what you may use',
+    icon: usageIcon,
+    describedBy: { args: {} },
+    execute: () => pages.openUsage()
   });
 }
 

@@ -14,6 +14,9 @@ export interface IHost {
   /** Open the form: for a notebook's new job, for a job that exists, or empty. */
   openForm: (start: { notebook?: string; jobId?: string }) => void;
   openSchedule: (start: { jobId: string; scheduleId?: string }) => void;
+  openUsage: () => void;
+  /** Name of this server at the hub, empty for the default one; null where there is no hub. */
+  server: string | null;
   /** Fetch a notebook of the file browser. */
   readNotebook: (path: string) => Promise<unknown>;
   /** Turn Markdown into HTML, which must only be shown in a sandbox. */

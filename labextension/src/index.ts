@@ -1,6 +1,7 @@
 import { ILayoutRestorer, JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
+import { PageConfig } from '@jupyterlab/coreutils';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IMarkdownParser } from '@jupyterlab/rendermime';
@@ -44,6 +45,8 @@ const plugin: JupyterFrontEndPlugin<void> = {
       openRun: runId => void commands.execute(CommandIds.openRun, { runId }),
       openForm: start => void commands.execute(CommandIds.openForm, { ...start }),
       openSchedule: start => void commands.execute(CommandIds.openSchedule, { ...start }),
+      openUsage: () => void commands.execute(CommandIds.openUsage),
+      server: PageConfig.getOption('hubServerUser') ? PageConfig.getOption('hubServerName') : null,
       readNotebook: async path =>
         (await serviceManager.contents.get(path, { type: 'notebook', content: true })).content,
       renderMarkdown: async source => (markdown ? markdown.render(source) : ''),
@@ -65,7 +68,12 @@ const plugin: JupyterFrontEndPlugin<void> = {
     restorer?.add(sidebar, 'himalia-sidebar');
 
     addCommands({ app, host, notebooks, files, pages: new Pages(app, host, restorer) });
-    for (const command of [CommandIds.runAsJob, CommandIds.openForm, CommandIds.showPanel]) {
+    for (const command of [
+      CommandIds.runAsJob,
+      CommandIds.openForm,
+      CommandIds.showPanel,
+      CommandIds.openUsage
+    ]) {
       palette?.addItem({ command, category: 'Himalia' });
     }
   }

@@ -8,15 +8,20 @@ export type {
   Job,
   JobSpec,
   LogChunk,
+  Notice,
   Notification,
   Output,
   Reason,
   Run,
   RunEvent,
   Schedule,
+  ServerState,
   ServiceStatus,
+  Standing,
   Status,
-  Ticks
+  Ticks,
+  UsageEntry,
+  UsageTotal
 } from './types';
 
 /** Fields that the server fills in may be left out of what is sent. */

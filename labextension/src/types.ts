@@ -340,6 +340,18 @@ export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
     /**
+     * AccessToken
+     * @description A short-lived token for somebody else's service, in the name of the user.
+     */
+    AccessToken: {
+      access_token: string;
+      audience: string;
+      /** Format: date-time */
+      expires_at: string;
+      /** @default [] */
+      scopes: string[];
+    };
+    /**
      * CellEvent
      * @description A cell began or ended.
      */
@@ -529,6 +541,8 @@ export interface components {
       parameters?: {
         [key: string]: components['schemas']['JsonValue'];
       };
+      /** @default  */
+      project: string;
       /**
        * @default {
        *       "cpu": null,
@@ -578,6 +592,20 @@ export interface components {
      * @enum {string}
      */
     Missed: 'skip' | 'run_once';
+    /**
+     * Notice
+     * @description What an admin told everybody.
+     */
+    Notice: {
+      /** @default  */
+      banner: string;
+      /** @default null */
+      changed_at: string | null;
+      /** @default  */
+      changed_by: string;
+      /** @default false */
+      is_draining: boolean;
+    };
     /**
      * Notification
      * @description Whom to tell when a run ends.
@@ -642,6 +670,27 @@ export interface components {
       done: number;
       /** @default 0 */
       total: number;
+    };
+    /**
+     * Quota
+     * @description What a user may take at once and in a calendar month (UTC); None sets no limit.
+     *
+     *     A user has their own quota or else everyone's; besides, each of their groups' quotas holds for
+     *     all members together.
+     */
+    Quota: {
+      /** @default null */
+      cpu: number | null;
+      /** @default null */
+      memory_bytes: number | null;
+      /** @default null */
+      run_hours: number | null;
+      /** @default null */
+      running: number | null;
+      /** @enum {string} */
+      scope: 'everyone' | 'group' | 'user';
+      /** @default  */
+      subject: string;
     };
     /**
      * Reason
@@ -883,6 +932,35 @@ export interface components {
       time_zone: string | null;
     };
     /**
+     * ServerState
+     * @description One of a person's servers, and why it lives or will be stopped.
+     */
+    ServerState: {
+      /** @default 0 */
+      busy_kernels: number;
+      /** @default 0 */
+      connections: number;
+      /** @default null */
+      last_activity_at: string | null;
+      /** @default  */
+      name: string;
+      /** @default 0 */
+      running: number;
+      /** @default null */
+      started_at: string | null;
+      /** @default null */
+      stop_at: string | null;
+      /** @default  */
+      url: string;
+      /**
+       * @default active
+       * @enum {string}
+       */
+      verdict: 'active' | 'idle' | 'kept';
+      /** @default  */
+      why: string;
+    };
+    /**
      * ServiceStatus
      * @description How the service is doing.
      */
@@ -904,6 +982,20 @@ export interface components {
       warnings: components['schemas']['Reason'][];
     };
     /**
+     * SessionReport
+     * @description What a session tells of itself, about every half minute.
+     */
+    SessionReport: {
+      /** @default 0 */
+      busy_kernels: number;
+      /** @default 0 */
+      connections: number;
+      /** @default null */
+      last_activity_at: string | null;
+      /** @default  */
+      server_name: string;
+    };
+    /**
      * Snapshot
      * @description Input files pinned at one moment, addressed by their content.
      */
@@ -915,6 +1007,19 @@ export interface components {
       skipped: string[];
       /** Format: date-time */
       taken_at: string;
+    };
+    /**
+     * Standing
+     * @description How much of one quota is taken.
+     */
+    Standing: {
+      cpu: number;
+      memory_bytes: number;
+      quota: components['schemas']['Quota'];
+      /** Format: date-time */
+      resets_at: string;
+      run_hours: number;
+      running: number;
     };
     /**
      * Status
@@ -948,11 +1053,61 @@ export interface components {
       words: string;
     };
     /**
+     * TokenRequest
+     * @description For whom a token is asked.
+     */
+    TokenRequest: {
+      audience: string;
+    };
+    /**
      * Trigger
      * @description What made a run.
      * @enum {string}
      */
     Trigger: 'user' | 'schedule' | 'dependency';
+    /**
+     * UsageEntry
+     * @description One line of the ledger: something that was on for a time.
+     */
+    UsageEntry: {
+      /** @default null */
+      cpu: number | null;
+      /** @default 0 */
+      cpu_seconds: number;
+      /** @default null */
+      ended_at: string | null;
+      /** @default [] */
+      groups: string[];
+      id: string;
+      kind: string;
+      /** @default null */
+      memory_bytes: number | null;
+      name: string;
+      object_id: string;
+      owner: string;
+      /** @default 0 */
+      peak_memory_bytes: number;
+      /** @default  */
+      project: string;
+      /** Format: date-time */
+      started_at: string;
+      /** @default  */
+      title: string;
+    };
+    /**
+     * UsageTotal
+     * @description Usage of one owner, group, project or kind in a time. Entries that are on count until now.
+     */
+    UsageTotal: {
+      asked_cpu_hours: number;
+      asked_memory_gib_hours: number;
+      cpu_hours: number;
+      entries: number;
+      hours: number;
+      /** @default  */
+      name: string;
+      subject: string;
+    };
     /**
      * Versions
      * @description What exactly ran.
@@ -1060,6 +1215,7 @@ export interface components {
   headers: never;
   pathItems: never;
 }
+export type AccessToken = components['schemas']['AccessToken'];
 export type CellEvent = components['schemas']['CellEvent'];
 export type CellList = components['schemas']['CellList'];
 export type Condition = components['schemas']['Condition'];
@@ -1081,12 +1237,14 @@ export type JobSpec = components['schemas']['JobSpec'];
 export type JsonValue = components['schemas']['JsonValue'];
 export type LogChunk = components['schemas']['LogChunk'];
 export type Missed = components['schemas']['Missed'];
+export type Notice = components['schemas']['Notice'];
 export type Notification = components['schemas']['Notification'];
 export type Output = components['schemas']['Output'];
 export type OutputList = components['schemas']['OutputList'];
 export type Overlap = components['schemas']['Overlap'];
 export type PoolStatus = components['schemas']['PoolStatus'];
 export type Progress = components['schemas']['Progress'];
+export type Quota = components['schemas']['Quota'];
 export type Reason = components['schemas']['Reason'];
 export type RerunDraft = components['schemas']['RerunDraft'];
 export type Resources = components['schemas']['Resources'];
@@ -1101,12 +1259,18 @@ export type Schedule = components['schemas']['Schedule'];
 export type ScheduleDraft = components['schemas']['ScheduleDraft'];
 export type SchedulePage = components['schemas']['SchedulePage'];
 export type SchedulePatch = components['schemas']['SchedulePatch'];
+export type ServerState = components['schemas']['ServerState'];
 export type ServiceStatus = components['schemas']['ServiceStatus'];
+export type SessionReport = components['schemas']['SessionReport'];
 export type Snapshot = components['schemas']['Snapshot'];
+export type Standing = components['schemas']['Standing'];
 export type Status = components['schemas']['Status'];
 export type Target = components['schemas']['Target'];
 export type Ticks = components['schemas']['Ticks'];
+export type TokenRequest = components['schemas']['TokenRequest'];
 export type Trigger = components['schemas']['Trigger'];
+export type UsageEntry = components['schemas']['UsageEntry'];
+export type UsageTotal = components['schemas']['UsageTotal'];
 export type Versions = components['schemas']['Versions'];
 export type ResponseConflict = components['responses']['Conflict'];
 export type ResponseForbidden = components['responses']['Forbidden'];

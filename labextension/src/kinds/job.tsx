@@ -9,6 +9,7 @@ import type { Job } from '../model';
 import type { ITab } from '../pages/pages';
 import { ConfirmButton, ErrorNote } from '../parts';
 import { IJobForm } from './job_form';
+import { ProjectField, QuotaHints } from './job_quota';
 import { EnvironmentField, FormatFields, MoreSections } from './job_sections';
 import { IJobStart, rowsOf, startOf, useEnvironments, useSubmission } from './job_state';
 
@@ -98,6 +99,7 @@ function JobEditor(props: { start: IJobStart } & ITab): React.ReactElement {
             onChange={name => set({ name })}
           />
           <EnvironmentField form={form} set={set} environments={environments} />
+          <ProjectField form={form} set={set} />
         </div>
         <fieldset className="hm-Group">
           <legend>Parameters</legend>
@@ -127,6 +129,7 @@ function JobEditor(props: { start: IJobStart } & ITab): React.ReactElement {
         />
         {isScheduled && <CronEditor value={timing} onChange={setTiming} problems={problems} />}
       </fieldset>
+      <QuotaHints />
       <Submit
         label={job ? (isRunNow ? 'Save and run' : 'Save') : isRunNow ? 'Run' : 'Create'}
         error={error}

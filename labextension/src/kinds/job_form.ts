@@ -8,6 +8,8 @@ export const UNITS = { s: 1, min: 60, h: 3600 } as const;
 export type Unit = keyof typeof UNITS;
 
 const TAG = /^[\p{L}\p{N}_.:/ -]{1,60}$/u;
+const PROJECT = /^[\p{L}\p{N}_.:/ -]{0,60}$/u;
+const GIB = 2 ** 30;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const PARAMETER = /^[\p{L}_][\p{L}\p{N}_]*$/u;
 
@@ -30,6 +32,10 @@ export interface IJobForm {
   retryDelay: string;
   env: IPair[];
   tags: string;
+  project: string;
+  cpu: string;
+  /** In GiB. */
+  memory: string;
   after: { workload_id: string; on: Condition }[];
   notifyOn: Condition;
   webhook: string;
@@ -58,6 +64,9 @@ export function newForm(notebook: string): IJobForm {
     retryDelay: '10',
     env: [],
     tags: '',
+    project: '',
+    cpu: '',
+    memory: '',
     after: [],
     notifyOn: 'end',
     webhook: '',
@@ -90,6 +99,9 @@ export function formOf(job: Job): IJobForm {
     retryDelay: String(spec.retries.delay_seconds),
     env: Object.entries(spec.env ?? {}).map(([name, value]) => ({ name, value })),
     tags: spec.tags.join(', '),
+    project: spec.project,
+    cpu: String(spec.resources.cpu ?? ''),
+    memory: inGib(spec.resources.memory_bytes),
     after: [...spec.after],
     notifyOn: notify?.on[0] ?? 'end',
     webhook: notify?.webhook ?? '',
@@ -148,6 +160,14 @@ export function specOf(form: IJobForm, base?: JobSpec): { spec: SpecDraft; probl
       message: 'The name of a variable has letters, digits and _ only, and no digit first.'
     });
   }
+  const project = form.project.trim();
+  if (!PROJECT.test(project)) {
+    problems.push({
+      field: 'project',
+      message: 'A project has letters, digits, spaces and . : / _ - only, 60 at most.'
+    });
+  }
+  const memory = number(form.memory, 'resources.memory_bytes', GIB);
   const spec: SpecDraft = {
     ...base,
     notebook: form.notebook.trim(),
@@ -174,6 +194,11 @@ export function specOf(form: IJobForm, base?: JobSpec): { spec: SpecDraft; probl
       form.env.filter(({ name }) => name !== '').map(({ name, value }) => [name, value])
     ),
     tags,
+    project,
+    resources: {
+      cpu: number(form.cpu, 'resources.cpu'),
+      memory_bytes: memory === null ? null : Math.round(memory)
+    },
     after: form.after.filter(({ workload_id }) => workload_id !== ''),
     notify: notifications(form, base),
     retention: {
@@ -203,6 +228,10 @@ function lines(text: string): string[] {
     .split('\n')
     .map(line => line.trim())
     .filter(Boolean);
+}
+
+function inGib(count: number | null): string {
+  return count === null ? '' : String(count / GIB);
 }
 
 function inUnit(seconds: number | null): { text: string; unit: Unit } {

@@ -107,7 +107,7 @@ export function MoreSections(props: IPart & { jobId?: string }): React.ReactElem
       </Section>
       <Section
         title="Limits and retries"
-        paths={['timeout_seconds', 'cell_timeout_seconds', 'retries']}
+        paths={['timeout_seconds', 'cell_timeout_seconds', 'retries', 'resources']}
       >
         <div className="hm-Columns">
           <DurationField
@@ -137,6 +137,23 @@ export function MoreSections(props: IPart & { jobId?: string }): React.ReactElem
             type="number"
             value={form.retryDelay}
             onChange={retryDelay => set({ retryDelay })}
+          />
+          <TextField
+            label="Cores"
+            path="resources.cpu"
+            type="number"
+            value={form.cpu}
+            placeholder="not limited"
+            help="A quota counts 1 where none are given"
+            onChange={cpu => set({ cpu })}
+          />
+          <TextField
+            label="Memory in GiB"
+            path="resources.memory_bytes"
+            type="number"
+            value={form.memory}
+            placeholder="not limited"
+            onChange={memory => set({ memory })}
           />
         </div>
       </Section>

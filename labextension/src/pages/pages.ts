@@ -5,10 +5,11 @@ import * as React from 'react';
 
 import { CommandIds } from '../commands';
 import { HostedWidget, IHost } from '../host';
-import { clockIcon, himaliaIcon } from '../icon';
+import { clockIcon, himaliaIcon, usageIcon } from '../icon';
 import { JobPage } from '../kinds/job';
 import { RunPage } from './run';
 import { SchedulePage } from './schedule';
+import { UsagePage } from './usage';
 
 type Page = MainAreaWidget<HostedWidget>;
 
@@ -53,6 +54,11 @@ export class Pages {
     this._show(id, 'Schedule', clockIcon, tab =>
       React.createElement(SchedulePage, { ...start, ...tab })
     );
+  }
+
+  /** Show what the user has used. */
+  openUsage(): void {
+    this._show('himalia-usage', 'Usage', usageIcon, () => React.createElement(UsagePage));
   }
 
   private _show(

@@ -6,6 +6,7 @@ import { duration, moment, relative } from '../format';
 import { useHost } from '../host';
 import { hasEnded, Run, STATUS_FILTERS } from '../model';
 import { EmptyNote, ErrorNote, IconButton, ProgressBar, StatusBadge } from '../parts';
+import { queueWords } from '../usage';
 import { LiveList, SearchField } from './list';
 
 /** The list of runs, newest first. */
@@ -71,6 +72,7 @@ export function RunItem(props: { run: Run; onTag?: (tag: string) => void }): Rea
   const { run } = props;
   const { api, changed, openRun } = useHost();
   const [error, setError] = React.useState<ApiError | null>(null);
+  const queued = queueWords(run);
   const stop = async () => {
     try {
       await api.stopRun(run.id);
@@ -110,6 +112,7 @@ export function RunItem(props: { run: Run; onTag?: (tag: string) => void }): Rea
       {run.status === 'failed' && run.reason && (
         <p className="hm-Item-reason">{run.reason.message}</p>
       )}
+      {queued && <p className="hm-Quiet">{queued}</p>}
       {run.status === 'skipped' && run.reason && <p className="hm-Quiet">{run.reason.message}</p>}
       {run.tags.length > 0 && (
         <div className="hm-Item-line">
