@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from himalia.core.tables import USAGE_COLUMNS, csv_of, csv_row
+from himalia.core.tables import USAGE, csv_of, csv_row
 from himalia.core.team import UsageEntry
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ async def rows(titles: list[str]) -> AsyncIterator[UsageEntry]:
 
 
 async def read(titles: list[str]) -> list[dict[str, str]]:
-    pieces = [piece async for piece in csv_of(rows(titles), USAGE_COLUMNS)]
+    pieces = [piece async for piece in csv_of(rows(titles), USAGE)]
     return list(csv.DictReader(io.StringIO(b"".join(pieces).decode(), newline="")))
 
 
@@ -44,13 +44,17 @@ async def test_a_table_reads_back_as_it_was_written() -> None:
 
 async def test_a_large_table_comes_in_pieces_and_whole() -> None:
     titles = [f"{number} {'x' * 200}" for number in range(1000)]
-    pieces = [piece async for piece in csv_of(rows(titles), USAGE_COLUMNS)]
+    pieces = [piece async for piece in csv_of(rows(titles), USAGE)]
     assert len(pieces) > 2
     assert [row["title"] for row in await read(titles)] == titles
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\ufeff+"])
 def test_no_text_is_run_as_a_formula(start: str) -> None:
     text = f"{start}cmd|' /C calc'!A0"
     [row] = csv.reader(io.StringIO(csv_row([text, -1.5]), newline=""))
     assert row == [f"'{text}", "-1.5"]
+
+
+def test_the_ledger_s_columns_are_all_of_an_entry() -> None:
+    assert set(USAGE) == set(UsageEntry.model_fields)
