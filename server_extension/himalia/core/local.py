@@ -128,6 +128,11 @@ class LocalService(WorkloadService):
         self.schedules = LocalSchedules(self._parts)
         self.hub: Hub = NoHub()
 
+    @property
+    def parts(self) -> Parts:
+        """What the service is made of, for what a team's control does beside it."""
+        return self._parts
+
     async def open(self) -> None:
         """Open store and backend, and start to work.
 

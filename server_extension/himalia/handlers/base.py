@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from tornado import httputil, iostream, web
 from tornado.log import app_log
@@ -18,7 +18,7 @@ from himalia.core import errors
 from himalia.core.answers import ErrorAnswer, ErrorBody, ErrorDetail
 from himalia.core.errors import HimaliaError
 from himalia.core.service import Caller, WorkloadService
-from himalia.handlers.calls import Call, Events, File
+from himalia.handlers.calls import AdminCall, Call, Events, File, Table
 from himalia.handlers.decoding import decode_body, decode_header, decode_query
 from himalia.handlers.downloads import file_headers
 from himalia.handlers.parameters import NoParameters
@@ -60,6 +60,10 @@ class ApiHandler(web.RequestHandler):
         """Say who asks."""
         raise NotImplementedError
 
+    def call(self, route: Route, **asked: Any) -> Call[Any, Any] | AdminCall[Any, Any]:  # noqa: ARG002
+        """Make what the route's operation takes; servers add routes that take another."""
+        return Call(service=self.api.service(), caller=self.caller(), **asked)
+
     def query(self) -> Mapping[str, Sequence[bytes]]:
         """Return the query's parameters, without those that mean something to the server."""
         return self.request.query_arguments
@@ -79,9 +83,8 @@ class ApiHandler(web.RequestHandler):
         query = decode_query(self.query(), route.query)
         body = decode_body(self.request.body, route.body or NoParameters)
         key, last = headers.get("Idempotency-Key"), headers.get("Last-Event-ID")
-        call: Call[Any, Any] = Call(
-            service=self.api.service(),
-            caller=self.caller(),
+        call = self.call(
+            route,
             query=query,
             body=body,
             path=path,
@@ -92,10 +95,12 @@ class ApiHandler(web.RequestHandler):
         self.set_header("Cache-Control", "no-store")
         match answer:
             case Events():
-                with self.api.streams.take(call.caller.owner):
+                with self.api.streams.take(call.asker):
                     await self._send_events(answer)
             case File():
                 await self._send_file(answer)
+            case Table():
+                await self._send_table(answer)
             case None:
                 self.set_status(route.success)
                 await self.finish()
@@ -138,6 +143,19 @@ class ApiHandler(web.RequestHandler):
         if not self._headers_written:
             self._set_file_headers(answer)
         self.end(b"", self._headers["Content-Type"])
+
+    async def _send_table(self, answer: Table) -> None:
+        async with aclosing(cast("AsyncGenerator[bytes]", answer.chunks)) as chunks:
+            async for chunk in chunks:
+                if not self._headers_written:
+                    self.set_header("Content-Type", "text/csv; charset=utf-8")
+                    self.set_header("X-Content-Type-Options", "nosniff")
+                    self.set_header("Content-Disposition", f'attachment; filename="{answer.name}"')
+                self.write(chunk)
+                if not await self._sent():
+                    return
+        with suppress(iostream.StreamClosedError):
+            await self.finish()
 
     def _set_file_headers(self, answer: File) -> None:
         for name, value in file_headers(answer.opened.output, download=answer.download).items():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from himalia.core.administration import Admin, Administration
 from himalia.core.errors import NotFound
-from himalia.core.model import RunEvent
 from himalia.core.names import is_id
 from himalia.core.service import Caller, OpenOutput, WorkloadService
 from himalia.core.spec import Model
@@ -17,11 +17,9 @@ B = TypeVar("B", bound=Model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[Q, B]):
+class Asked(Generic[Q, B]):
     """A request, decoded and checked."""
 
-    service: WorkloadService
-    caller: Caller
     query: Q
     body: B
     path: Mapping[str, str] = field(default_factory=dict)
@@ -40,10 +38,51 @@ class Call(Generic[Q, B]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Asked[Q, B]):
+    """What a user asks of the service."""
+
+    service: WorkloadService
+    caller: Caller
+
+    @property
+    def asker(self) -> str:
+        """Whose streams are counted together."""
+        return self.caller.owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminCall(Asked[Q, B]):
+    """What an admin asks of administration."""
+
+    administration: Administration
+    admin: Admin
+
+    @property
+    def asker(self) -> str:
+        """Whose streams are counted together."""
+        return f"admin {self.admin.name}"
+
+
+class Event(Protocol):
+    """Something that is sent as a server-sent event: a model with these fields."""
+
+    @property
+    def id(self) -> str:
+        """What a client gives back to go on after it."""
+
+    @property
+    def type(self) -> str:
+        """Which event; after ``end`` there is none."""
+
+    def model_dump_json(self) -> str:
+        """Write it as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
     """An answer that goes on: server-sent events."""
 
-    events: AsyncIterator[RunEvent]
+    events: AsyncIterator[Event]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,5 +93,15 @@ class File:
     download: bool
 
 
-Answer = Model | Events | File | None
-Operation = Callable[[Call[Any, Any]], Awaitable[Answer]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """An answer that is saved as a CSV file, sent while it is made."""
+
+    name: str
+    """Of the file, plain ASCII."""
+    chunks: AsyncIterator[bytes]
+
+
+Answer = Model | Events | File | Table | None
+Operation = Callable[[Any], Awaitable[Answer]]
+"""Takes a `Call`, or an `AdminCall`."""

@@ -174,6 +174,13 @@ def _success(route: Route) -> Json:
             },
             "content": {"*/*": {}},
         }
+    if route.sends == "table":
+        return {
+            "description": f"{route.summary}: a CSV file with a header. A cell that a spreadsheet "
+            "would take for a formula begins with an apostrophe.",
+            "headers": {"Content-Disposition": {"schema": {"type": "string"}}},
+            "content": {"text/csv": {"schema": {"type": "string"}}},
+        }
     if route.answer is None:
         return {"description": "Done."}
     schema = {"$ref": _REF.format(model=route.answer.__name__)}

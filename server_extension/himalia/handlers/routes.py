@@ -55,7 +55,7 @@ from himalia.handlers.parameters import (
 )
 from himalia.kinds.base import Kind
 
-Method = Literal["GET", "POST", "PATCH", "DELETE"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 EVERYWHERE: tuple[type[HimaliaError], ...] = (
     InvalidInput,
@@ -85,7 +85,7 @@ class Route:
     answer: type[Model] | None = None
     """None for no content, and for what is not JSON."""
     success: int = 200
-    sends: Literal["json", "events", "file"] = "json"
+    sends: Literal["json", "events", "file", "table"] = "json"
     takes_key: bool = False
     """Whether it takes an Idempotency-Key."""
     raises: tuple[type[HimaliaError], ...] = ()

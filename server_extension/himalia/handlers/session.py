@@ -18,7 +18,7 @@ from himalia.handlers.base import Api, ApiHandler, addresses, pattern
 from himalia.handlers.routes import Route
 
 _OF_JUPYTER = frozenset({"token", "_xsrf", "no_track_activity"})
-_ACTIONS = {"GET": "read", "POST": "write", "PATCH": "write", "DELETE": "write"}
+_ACTIONS = {"GET": "read", "POST": "write", "PUT": "write", "PATCH": "write", "DELETE": "write"}
 _PREFIX = "/himalia/api"
 _Method = Callable[..., Awaitable[None]]
 

@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager
 from typing import Protocol, cast
 
 from himalia.core.errors import TooMany
-from himalia.core.model import RunEvent
+from himalia.handlers.calls import Event
 
 KEEP_ALIVE_SECONDS = 15.0
 KEEP_ALIVE = b": still here\n\n"
@@ -50,21 +50,21 @@ class _Closing(Protocol):
         """Wait for it."""
 
 
-def encode_event(event: RunEvent) -> bytes:
+def encode_event(event: Event) -> bytes:
     """Write one event; JSON has no bare line end, so `data` is one line."""
     return f"id: {event.id}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n".encode()
 
 
 async def follow(
-    events: AsyncIterator[RunEvent], gone: _Closing, keep_alive: float = KEEP_ALIVE_SECONDS
+    events: AsyncIterator[Event], gone: _Closing, keep_alive: float = KEEP_ALIVE_SECONDS
 ) -> AsyncGenerator[bytes]:
     """Yield what to send, from the first event on, until the end or until the client has gone.
 
     `events` is closed in every case, so that nobody reads on for a client that left.
     """
     leaving = asyncio.ensure_future(gone.wait())
-    async with aclosing(cast("AsyncGenerator[RunEvent]", events)):
-        coming: asyncio.Future[RunEvent] = asyncio.ensure_future(anext(events))
+    async with aclosing(cast("AsyncGenerator[Event]", events)):
+        coming: asyncio.Future[Event] = asyncio.ensure_future(anext(events))
         try:
             while not leaving.done():
                 await asyncio.wait(

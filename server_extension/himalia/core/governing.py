@@ -1,0 +1,86 @@
+"""Administration in this process: what a team's control offers its admins."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from typing_extensions import override
+
+from himalia.core.administration import Admin, Administration, Ledger, Servers
+from himalia.core.governing_acts import LocalActs
+from himalia.core.governing_orphans import LocalOrphans
+from himalia.core.governing_parts import Announce, Office
+from himalia.core.governing_rules import LocalRules
+from himalia.core.governing_views import LocalViews
+from himalia.core.local_parts import Parts
+from himalia.core.service import MAX_PAGE
+from himalia.core.team import By, Notice, UsageEntry, UsageTotal
+from himalia.store.team import TeamStore
+
+
+async def announce_nothing(_: Notice) -> None:
+    """Tell nobody who does not ask."""
+
+
+class LocalAdministration(Administration):
+    """Over the parts of the local service, what the store keeps of a team, and the hub's servers.
+
+    `announce` is told of each new notice once it is stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        parts: Parts,
+        team: TeamStore,
+        servers: Servers,
+        announce: Announce = announce_nothing,
+    ) -> None:
+        office = Office(parts=parts, team=team, servers=servers, announce=announce)
+        self.views = LocalViews(office)
+        self.acts = LocalActs(office)
+        self.orphans = LocalOrphans(office)
+        self.rules = LocalRules(office)
+        self.ledger = LocalLedger(office)
+
+
+class LocalLedger(Ledger):
+    """Over a store."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    @override
+    async def totals(
+        self, admin: Admin, by: By, since: datetime, until: datetime
+    ) -> tuple[UsageTotal, ...]:
+        owners = await self._office.owners(admin)
+        totals = await self._office.team.usage.totals(owners, by, since, until)
+        if by is By.GROUP and admin.groups is not None:
+            return tuple(total for total in totals if total.subject in admin.groups)
+        return totals
+
+    @override
+    async def entries(
+        self, admin: Admin, since: datetime, until: datetime
+    ) -> AsyncIterator[UsageEntry]:
+        owners = await self._office.owners(admin)
+        cursor: str | None = None
+        while True:
+            page = await self._office.team.usage.entries(
+                owners, since, until, limit=MAX_PAGE, cursor=cursor
+            )
+            for entry in page.items:
+                yield _narrowed(admin, entry)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+def _narrowed(admin: Admin, entry: UsageEntry) -> UsageEntry:
+    """Leave out groups that are not the admin's business."""
+    if admin.groups is None:
+        return entry
+    groups = tuple(group for group in entry.groups if group in admin.groups)
+    return entry.model_copy(update={"groups": groups})
