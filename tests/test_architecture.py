@@ -144,8 +144,11 @@ RULES = (
         )
         for part in ("himalia.remote", "himalia.client", "himalia.cli", "himalia.magics")
     ),
-    # The hub side is set up before JupyterHub is there to be imported.
-    Rule(part="himalia_hub", never=("jupyterhub",)),
+    # A configuration is read where JupyterHub need not be, and by control.
+    *(
+        Rule(part=f"himalia_hub.{part}", never=("jupyterhub", "himalia.store"))
+        for part in ("configure", "settings", "later", "state", "banner")
+    ),
 )
 
 

@@ -2,17 +2,153 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
 from traitlets.config import Config
+
+from himalia_hub import roles
+from himalia_hub.banner import Banner
+from himalia_hub.later import Later, LaterList, entries_of, items_of
+from himalia_hub.settings import Himalia
+from himalia_hub.state import State
+
+_COOKIE_DAYS = 7.0
+_TOKEN_CACHE_SECONDS = 5
+"""How long a session may go by what the hub said of a token; ours within 10 s in all."""
+_PROXY_CHECK_SECONDS = 1
+"""How often the hub looks whether a proxy of its own still runs."""
 
 
 def configure(c: Config) -> None:
-    """Make the sessions of a JupyterHub open JupyterLab, each user with a control of their own.
+    """Set up authenticator, spawner, roles, control and security of a JupyterHub.
 
-    Call it as ``configure(c)`` in ``jupyterhub_config.py``; what was set before stays. Himalia
-    must be installed in the environment that the sessions run in. Calling it twice is as once.
+    Call it as ``configure(c)`` in ``jupyterhub_config.py``. What the file set before stays, and
+    whatever this sets can be set anew after it; ``c.Himalia.…`` may stand before or after.
+    Calling it twice is as once.
     """
-    if "default_url" not in c.Spawner:
-        c.Spawner.default_url = "/lab"
-    # A state folder in the hub's own environment would be handed to every session, so that all
-    # users met at one control; an empty name means the default, in each user's own home.
-    c.Spawner.environment.update({"HIMALIA_HOME": ""})
+    if isinstance(c.JupyterHub.get("services"), LaterList):
+        return
+    file = sys._getframe(1).f_globals.get("__file__", "jupyterhub_config.py")  # noqa: SLF001
+    _set_hub(c, Path(file).absolute())
+    _set_security(c)
+    _set_spawner(c)
+
+
+def _set_hub(c: Config, file: Path) -> None:
+    hub = c.JupyterHub
+    _first(hub, "spawner_class", "himalia_hub.spawner.HimaliaSpawner")
+    _first(hub, "authenticator_class", Later(c, _authenticator))
+    # Sessions and the proxy outlive the hub's process, so that restarting it interrupts nobody.
+    _first(hub, "cleanup_servers", False)
+    _first(hub, "cleanup_proxy", False)
+    _first(hub, "db_url", Later(c, lambda its, _: f"sqlite:///{_state(its).data}/hub.sqlite"))
+    pid_file = Later(c, lambda its, _: str(_state(its).data / "proxy.pid"))
+    _first(c.ConfigurableHTTPProxy, "pid_file", pid_file)
+    _first(c.ConfigurableHTTPProxy, "check_running_interval", _PROXY_CHECK_SECONDS)
+    hub.custom_scopes = roles.custom_scopes() | entries_of(hub.custom_scopes)
+    hub.template_vars = {"announcement": Banner(c)} | entries_of(hub.template_vars)
+    hub.load_roles = LaterList(
+        items_of(hub.load_roles), c, lambda some, its: roles.complete(some, its.group_admins)
+    )
+    hub.services = LaterList(
+        items_of(hub.services), c, lambda some, its: [*some, *_services(some, its, file)]
+    )
+
+
+def _set_security(c: Config) -> None:
+    hub = c.JupyterHub
+    _first(hub, "cookie_secret_file", Later(c, lambda its, _: _cookie_secret(its)))
+    _first(hub, "cookie_max_age_days", _COOKIE_DAYS)
+    # Bound to one host each: a sibling's page can neither set nor read them.
+    _first(hub, "cookie_host_prefix_enabled", Later(c, lambda _, its: _has_own_https(its)))
+    _first(c.CryptKeeper, "keys", Later(c, lambda its, _: [_key(its)]))
+    proxy_token = Later(c, lambda its, _: _state(its).secret("proxy-token"))
+    _first(c.ConfigurableHTTPProxy, "auth_token", proxy_token)
+    settings = entries_of(hub.tornado_settings)
+    settings["cookie_options"] = {"samesite": "Lax"} | settings.get("cookie_options", {})
+    hub.tornado_settings = settings
+
+
+def _set_spawner(c: Config) -> None:
+    _first(c.Spawner, "default_url", "/lab")
+    _first(c.Spawner, "server_token_scopes", roles.server_scopes())
+    ours = {
+        # A state folder in the hub's own environment would be handed to every session, so that
+        # all users met at one control; an empty name means the default, in each user's home.
+        "HIMALIA_HOME": "",
+        "HIMALIA_CONTROL_URL": ControlUrl(c),
+    }
+    c.Spawner.environment = ours | entries_of(c.Spawner.environment)
+    arguments = items_of(c.Spawner.args)
+    if not any("cache_max_age" in argument for argument in arguments):
+        arguments.append(f"--HubAuth.cache_max_age={_TOKEN_CACHE_SECONDS}")
+    c.Spawner.args = arguments
+
+
+class ControlUrl:
+    """Where sessions find control; JupyterHub asks for each server that it starts."""
+
+    def __init__(self, c: Config) -> None:
+        self._c = c
+
+    def __call__(self, _: object) -> str:
+        """Return the address on this machine."""
+        return f"{_control_origin(Himalia(config=self._c))}/services/{roles.SERVICE}/"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # A copy would go by a copy of the file's configuration.
+        return self
+
+
+def _first(section: Config, name: str, value: object) -> None:
+    """Set a trait that the file has not set."""
+    if name not in section:
+        section[name] = value
+
+
+def _state(settings: Himalia) -> State:
+    return State(settings.folder).prepare()
+
+
+def _authenticator(settings: Himalia, _: Config) -> str | None:
+    return "himalia_hub.demo.DemoAuthenticator" if settings.demo else None
+
+
+def _control_origin(settings: Himalia) -> str:
+    return f"http://127.0.0.1:{_state(settings).port('control')}"
+
+
+def _services(some: list[Any], settings: Himalia, file: Path) -> list[dict[str, Any]]:
+    if any(service.get("name") == roles.SERVICE for service in some):
+        return []
+    control = [sys.executable, "-m", "himalia_hub.control", "--config", str(file)]
+    return [
+        {
+            "name": roles.SERVICE,
+            "url": _control_origin(settings),
+            # JupyterHub looks after its services every half minute; this does at once.
+            "command": [sys.executable, "-m", "himalia_hub.kept", "--", *control],
+            "api_token": _state(settings).secret("control-token"),
+            "oauth_no_confirm": True,
+            "oauth_client_allowed_scopes": [roles.HUB_ADMIN, roles.ADMIN],
+        }
+    ]
+
+
+def _cookie_secret(settings: Himalia) -> str:
+    state = _state(settings)
+    state.secret("cookie-secret")
+    return str(state.secrets / "cookie-secret")
+
+
+def _key(settings: Himalia) -> bytes:
+    return bytes.fromhex(_state(settings).secret("crypt-key"))
+
+
+def _has_own_https(c: Config) -> bool:
+    """Tell whether every user has a host of their own, behind TLS."""
+    host = str(c.JupyterHub.get("subdomain_host") or "")
+    return urlsplit(host).scheme == "https"

@@ -1,0 +1,114 @@
+"""``python -m himalia_hub.kept -- COMMAND …``: keep a program running for as long as the hub lives.
+
+A program that ends is started again, at first at once. When whoever started this is gone, however
+it ended, the program is told to end too, so that the next hub starts with a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+_log = logging.getLogger("himalia.kept")
+_LONGEST_PAUSE_SECONDS = 10.0
+_STEADY_SECONDS = 20.0
+"""A program that ran for this long is started again at once when it ends."""
+_END_SECONDS = 15.0
+_LOOK_SECONDS = 0.25
+
+
+class Kept:
+    """One program that is started again whenever it ends, until it is stopped."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._env = env
+        self._process: asyncio.subprocess.Process | None = None
+        self._is_stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs, if one does."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def run(self) -> None:
+        """Keep it running until `stop` is called."""
+        failures = 0
+        while not self._is_stopping:
+            began = time.monotonic()
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env=None if self._env is None else dict(self._env),
+                start_new_session=True,
+            )
+            if self._is_stopping:  # …while it was being started
+                self._process.terminate()
+            status = await self._process.wait()
+            if self._is_stopping:
+                return
+            failures = 0 if time.monotonic() - began > _STEADY_SECONDS else failures + 1
+            pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**failures) if failures else 0.0
+            _log.warning("%s ended (%s); it is started again", self.name, said(status))
+            await asyncio.sleep(pause)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ask it to end, and make it end if it does not."""
+        self._is_stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
+            try:
+                await asyncio.wait_for(process.wait(), _END_SECONDS)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+def said(status: int) -> str:
+    """Say how a process ended."""
+    if status >= 0:
+        return f"status {status}"
+    with suppress(ValueError):
+        return signal.Signals(-status).name
+    return f"signal {-status}"
+
+
+async def _keep(command: Sequence[str]) -> None:
+    kept = Kept(command[-1] if len(command) == 1 else " ".join(command[:4]), command)
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    running = asyncio.create_task(kept.run())
+    parent = os.getppid()
+    while not told.is_set() and os.getppid() == parent:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), _LOOK_SECONDS)
+    await kept.stop()
+    await running
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Keep the program named on the command line running."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["--"]:
+        given = given[1:]
+    if not given:
+        sys.exit("usage: python -m himalia_hub.kept -- COMMAND …")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(_keep(given))
+
+
+if __name__ == "__main__":
+    main()
