@@ -114,6 +114,8 @@ def _state(settings: Himalia) -> State:
 
 
 def _authenticator(settings: Himalia, _: Config) -> str | None:
+    if settings.oidc_issuer:
+        return "himalia_hub.identity.authenticator.OidcAuthenticator"
     return "himalia_hub.demo.DemoAuthenticator" if settings.demo else None
 
 
@@ -124,7 +126,8 @@ def _control_origin(settings: Himalia) -> str:
 def _services(some: list[Any], settings: Himalia, file: Path) -> list[dict[str, Any]]:
     if any(service.get("name") == roles.SERVICE for service in some):
         return []
-    control = [sys.executable, "-m", "himalia_hub.control", "--config", str(file)]
+    config = settings.config_file or str(file)
+    control = [sys.executable, "-m", "himalia_hub.control", "--config", config]
     return [
         {
             "name": roles.SERVICE,

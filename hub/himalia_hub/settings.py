@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from traitlets import Bool, Dict, Enum, Float, Int, List, Tuple, Unicode, default, validate
-from traitlets.config import Configurable
+from himalia_hub.identity.settings import OidcSettings
 
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
 
 
-class Himalia(Configurable):
+class Himalia(OidcSettings):
     """What a hub's administrator may choose.
 
     The hub, its spawner, its authenticator and control read the same settings, each from the
@@ -95,6 +95,12 @@ class Himalia(Configurable):
         "",
         help="""Name of the user who gets the workloads of deleted ones, with
         ``on_user_deleted = "transfer"``.""",
+    ).tag(config=True)
+
+    config_file = Unicode(
+        "",
+        help="""The configuration that control reads. Empty: the file that calls
+        ``configure(c)``.""",
     ).tag(config=True)
 
     @default("state")
