@@ -45,6 +45,22 @@ describe('the form of a job', () => {
     ]);
   });
 
+  it('books on a project and asks for cores and memory', () => {
+    const form = { ...newForm('a.ipynb'), project: ' grant 42 ', cpu: '1.5', memory: '0.5' };
+    const { spec, problems } = specOf(form);
+    expect(problems).toEqual([]);
+    expect([spec.project, spec.resources]).toEqual([
+      'grant 42',
+      { cpu: 1.5, memory_bytes: 2 ** 29 }
+    ]);
+    expect(specOf(newForm('a.ipynb')).spec.resources).toEqual({ cpu: null, memory_bytes: null });
+    const wrong = { ...form, project: 'a;b', memory: 'much' };
+    expect(specOf(wrong).problems.map(({ field }) => field)).toEqual([
+      'project',
+      'resources.memory_bytes'
+    ]);
+  });
+
   it('asks for no message where no address was given', () => {
     expect(specOf({ ...newForm('a.ipynb'), secret: 'very secret' }).spec.notify).toEqual([]);
   });
