@@ -7,31 +7,42 @@ it ended, the program is told to end too, so that the next hub starts with a new
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 _log = logging.getLogger("himalia.kept")
 _LONGEST_PAUSE_SECONDS = 10.0
 _STEADY_SECONDS = 20.0
 """A program that ran for this long is started again at once when it ends."""
-_END_SECONDS = 15.0
 _LOOK_SECONDS = 0.25
+_PR_SET_PDEATHSIG = 1
 
 
 class Kept:
     """One program that is started again whenever it ends, until it is stopped."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        end_seconds: float = 15.0,
     ) -> None:
         self.name = name
+        self.starts = 0
+        self.endings = 0
+        """How often it ended by itself."""
         self._command = command
         self._env = env
+        self._end_seconds = end_seconds
         self._process: asyncio.subprocess.Process | None = None
         self._is_stopping = False
 
@@ -50,12 +61,15 @@ class Kept:
                 *self._command,
                 env=None if self._env is None else dict(self._env),
                 start_new_session=True,
+                preexec_fn=_end_with_parent(),
             )
+            self.starts += 1
             if self._is_stopping:  # …while it was being started
                 self._process.terminate()
             status = await self._process.wait()
             if self._is_stopping:
                 return
+            self.endings += 1
             failures = 0 if time.monotonic() - began > _STEADY_SECONDS else failures + 1
             pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**failures) if failures else 0.0
             _log.warning("%s ended (%s); it is started again", self.name, said(status))
@@ -70,10 +84,18 @@ class Kept:
         with suppress(ProcessLookupError):
             process.send_signal(number)
             try:
-                await asyncio.wait_for(process.wait(), _END_SECONDS)
+                await asyncio.wait_for(process.wait(), self._end_seconds)
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """Return what makes a new process be told to end when this one dies, however it dies."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+    return partial(libc.prctl, _PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
 
 
 def said(status: int) -> str:

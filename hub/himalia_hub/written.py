@@ -1,0 +1,184 @@
+"""The configuration that ``himalia-hub`` runs: what was asked for, around the file of an admin."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
+
+from himalia.core.errors import InvalidInput
+from himalia_hub.later import Later
+from himalia_hub.settings import Himalia
+from himalia_hub.state import State
+
+SUPERVISOR = "himalia-start"
+"""Name of the supervisor among the hub's services."""
+
+_HEAD = """\
+# Written by himalia-hub at each start: what is changed here is lost.
+c = get_config()
+"""
+_TAIL = """
+from himalia_hub import configure
+
+configure(c)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What was asked for on the command line; None where the file, or a default, decides."""
+
+    config: Path | None = None
+    state: str | None = None
+    bind_url: str | None = None
+    store_url: str | None = None
+    python: str | None = None
+    is_demo: bool = False
+    stops_sessions: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Where the hub and its proxy listen, and from which configuration."""
+
+    config: Path
+    state: State
+    bind_url: str
+    hub_url: str
+    """Of the hub's own port."""
+    api_url: str
+    """Where the proxy takes orders."""
+    base_url: str
+    is_demo: bool
+    has_hosts: bool
+    """Whether each user has a host of their own."""
+    ssl_key: str = ""
+    ssl_cert: str = ""
+
+
+def write(wish: Wish) -> Plan:
+    """Write the configuration into the state folder and say what it comes to.
+
+    :raises InvalidInput: there is no such file, or it is broken.
+    :raises Unavailable: the state folder cannot be used.
+    """
+    if wish.config is not None and not wish.config.is_file():
+        raise InvalidInput(f"There is no configuration {wish.config}.")
+    found = _read(wish.config)
+    settings = Himalia(config=found)
+    state = State(Path(wish.state).absolute() if wish.state else settings.folder).prepare()
+    file = state.data / "jupyterhub_config.py"
+    hub_url = f"http://127.0.0.1:{state.port('hub')}"
+    api_url = f"http://127.0.0.1:{state.port('proxy-api')}"
+    bind_url = wish.bind_url or _bind_url(found)
+    forced: dict[str, object] = {
+        "JupyterHub.bind_url": bind_url,
+        "JupyterHub.hub_bind_url": hub_url,
+        "ConfigurableHTTPProxy.should_start": False,
+        "ConfigurableHTTPProxy.api_url": api_url,
+        "Himalia.config_file": str(file),
+        "Himalia.state": str(state.folder),
+    }
+    forced |= _asked(wish)
+    _save(file, _text(wish, forced, state))
+    hub = found.JupyterHub
+    return Plan(
+        config=file,
+        state=state,
+        bind_url=bind_url,
+        hub_url=hub_url,
+        api_url=api_url,
+        base_url=f"/{str(hub.get('base_url', '/')).strip('/')}/".replace("//", "/"),
+        is_demo=_is_open(found) and (wish.is_demo or settings.demo),
+        has_hosts=bool(hub.get("subdomain_host")),
+        ssl_key=str(hub.get("ssl_key", "")),
+        ssl_cert=str(hub.get("ssl_cert", "")),
+    )
+
+
+def _is_open(found: Config) -> bool:
+    """Tell whether the choice of authenticator was left to `configure`."""
+    chosen = found.JupyterHub.get("authenticator_class")
+    return chosen is None or isinstance(chosen, Later)
+
+
+def _asked(wish: Wish) -> dict[str, object]:
+    asked: dict[str, object] = {}
+    if wish.is_demo:
+        asked["Himalia.demo"] = True
+    if wish.python:
+        asked["Himalia.python"] = wish.python
+    if wish.store_url:
+        asked["Himalia.store_url"] = wish.store_url
+    if wish.stops_sessions:
+        asked["JupyterHub.cleanup_servers"] = True
+    return asked
+
+
+def _read(config: Path | None) -> Config:
+    """Run the admin's file as JupyterHub will, for what it says of addresses and the state."""
+    if config is None:
+        return Config()
+    try:
+        # Without what `configure` derives: that is worked out in the hub.
+        found: Config = PyFileConfigLoader(str(config.absolute())).load_config()
+    except Exception as error:
+        raise InvalidInput(f"{config} is broken: {error!r}.") from error
+    return found
+
+
+def _text(wish: Wish, forced: dict[str, object], state: State) -> str:
+    parts = [_HEAD]
+    if wish.config is not None:
+        path = str(wish.config.absolute())
+        parts.append(f"with open({path!r}, encoding='utf-8') as file:\n")
+        parts.append(f"    exec(compile(file.read(), {path!r}, 'exec'))\n")
+    parts += [f"c.{name} = {value!r}\n" for name, value in forced.items()]
+    parts.append(_TAIL)
+    service = {"name": SUPERVISOR, "api_token": state.secret("start-token"), "display": False}
+    role = {"name": SUPERVISOR, "scopes": ["proxy"], "services": [SUPERVISOR]}
+    parts.append(f"c.JupyterHub.services.append({service!r})\n")
+    parts.append(f"c.JupyterHub.load_roles.append({role!r})\n")
+    return "".join(parts)
+
+
+def _bind_url(found: Config) -> str:
+    hub = found.JupyterHub
+    if "bind_url" in hub:
+        return str(hub.bind_url)
+    scheme = "https" if hub.get("ssl_cert") else "http"
+    host = str(hub.get("ip", "127.0.0.1"))
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{hub.get('port', 8000)}"
+
+
+def _save(file: Path, text: str) -> None:
+    """Write a file that nobody else reads: it may name a database's password."""
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+        handle.write(text)
+    new.replace(file)
+
+
+def proxy_arguments(plan: Plan) -> list[str]:
+    """Return what the proxy's command line says; its token goes by the environment."""
+    public, api = urlsplit(plan.bind_url), urlsplit(plan.api_url)
+    port = public.port or (443 if public.scheme == "https" else 80)
+    arguments = [
+        *("--ip", public.hostname or "0.0.0.0", "--port", str(port)),  # noqa: S104 - as asked for
+        *("--api-ip", str(api.hostname), "--api-port", str(api.port)),
+        *("--error-target", f"{plan.hub_url}{plan.base_url}hub/error"),
+        *("--log-level", "warn"),
+    ]
+    if plan.has_hosts:
+        arguments.append("--host-routing")
+    if plan.ssl_key:
+        arguments += ["--ssl-key", plan.ssl_key]
+    if plan.ssl_cert:
+        arguments += ["--ssl-cert", plan.ssl_cert]
+    return arguments

@@ -1,0 +1,243 @@
+"""A real hub for tests: proxy, JupyterHub, control and users' servers, as `make hub` runs them.
+
+``async with Hub() as hub`` starts one on free ports, with demo logins; lines of configuration can
+be added. What it made on the machine (accounts, processes, files) goes with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+import psutil
+
+from tests.servers.environment import proxy, server_python
+from tests.servers.visitor import Visitor
+
+Part = Literal["start", "hub", "proxy", "keeper", "control"]
+_START_SECONDS = 60.0
+_STOP_SECONDS = 40.0
+
+
+class Hub:
+    """One hub with a state folder of its own."""
+
+    def __init__(
+        self,
+        *,
+        config: str = "",
+        arguments: tuple[str, ...] = ("--demo",),
+        host: str = "127.0.0.1",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        # Others pass through on the way to their homes, which pytest's own folders do not let.
+        self.folder = Path(tempfile.mkdtemp(prefix="himalia-hub-"))
+        self.folder.chmod(0o711)
+        self.state = self.folder / "state"
+        self.config = self.folder / "jupyterhub_config.py"
+        self.log_file = self.folder / "hub.log"
+        self.port = free_port()
+        self.url = f"http://{host}:{self.port}"
+        self.password = ""
+        self._arguments = arguments
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self.config.write_text(
+            "c = get_config()\n"
+            "from himalia_hub import configure\n"
+            f"c.Himalia.state = {str(self.state)!r}\n"
+            f"c.Himalia.python = {str(server_python())!r}\n"
+            "configure(c)\n" + config
+        )
+        self.config.chmod(0o600)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await asyncio.to_thread(self.clear)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.clear)
+
+    async def start(self) -> None:
+        """Start it, and wait until it says where it is."""
+        said = self.launch()
+        end = time.monotonic() + _START_SECONDS
+        while "Himalia's hub is at" not in (text := self.log_file.read_text()[said:]):
+            if self._process is None or self._process.poll() is not None:
+                raise AssertionError(f"the hub ended:\n{text}")
+            if time.monotonic() > end:
+                raise AssertionError(f"the hub did not start:\n{text}")
+            await asyncio.sleep(0.05)
+        while "--demo" in self._arguments and "Password:" not in text:
+            await asyncio.sleep(0.05)
+            text = self.log_file.read_text()[said:]
+        found = re.search(r"Password: (\S+)", text)
+        self.password = found[1] if found else ""
+
+    def launch(self) -> int:
+        """Start it without waiting; return how long its log was."""
+        command = [
+            *(sys.executable, "-m", "himalia_hub.start", "--config", str(self.config)),
+            *("--bind-url", f"http://127.0.0.1:{self.port}", "--proxy", str(proxy())),
+            *self._arguments,
+        ]
+        with self.log_file.open("ab") as log:
+            before = log.tell()
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**os.environ, **self._environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return before
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End hub, proxy and control; return the status. Users' servers go on."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        return process.wait(_STOP_SECONDS)
+
+    def wait(self, seconds: float = _START_SECONDS) -> int:
+        """Wait until it has ended by itself; return the status."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
+    def log(self) -> str:
+        """Return what hub, proxy and control said."""
+        return self.log_file.read_text(errors="replace")
+
+    def pid(self, part: Part) -> int:
+        """Return the process of a part.
+
+        :raises LookupError: it is not there at the moment.
+        """
+        return self.process(part).pid
+
+    def process(self, part: Part) -> psutil.Process:
+        """Find a part among the processes."""
+        assert self._process is not None
+        top = psutil.Process(self._process.pid)
+        if part == "start":
+            return top
+        for one in top.children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if _is_part(part, one.cmdline()):
+                    return one
+        raise LookupError(part)
+
+    def kill(self, part: Part, number: signal.Signals = signal.SIGKILL) -> int:
+        """Kill a part at once; return the number of the process that was."""
+        found = self.pid(part)
+        os.kill(found, number)
+        return found
+
+    def servers(self) -> list[psutil.Process]:
+        """Return the users' servers that run, of this hub."""
+        return [
+            one
+            for one in self._of_users()
+            if "jupyterhub.singleuser" in " ".join(_said(one)) and _alive(one)
+        ]
+
+    async def visitor(self, name: str) -> Visitor:
+        """Return somebody who has logged in."""
+        return await Visitor(self.url, name).log_in(self.password)
+
+    async def api(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Ask the hub's own API with control's token."""
+        token = (self.state / "secrets/control-token").read_text()
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            return await client.request(
+                method,
+                f"{self.url}/hub/api/{path}",
+                headers={"Authorization": f"token {token}"},
+                **options,
+            )
+
+    def clear(self) -> None:
+        """End everything, and remove what was made."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.stop()
+        for _ in range(3):  # what one of them started meanwhile goes with the next round
+            found = list(self._of_users())
+            for one in found:
+                with contextlib.suppress(psutil.Error):
+                    one.kill()
+            psutil.wait_procs(found, timeout=5)
+        for account in self._accounts():
+            subprocess.run(["userdel", account.pw_name], check=False, capture_output=True)
+            subprocess.run(["groupdel", account.pw_name], check=False, capture_output=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _accounts(self) -> list[pwd.struct_passwd]:
+        homes = str(self.state / "homes") + "/"
+        return [account for account in pwd.getpwall() if account.pw_dir.startswith(homes)]
+
+    def _of_users(self) -> Iterator[psutil.Process]:
+        """Yield processes of this hub's accounts, or with a home here where all have one."""
+        uids = {account.pw_uid for account in self._accounts()}
+        for one in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if one.uids().real in uids or (
+                    one.uids().real == os.geteuid()
+                    and str(self.state) in one.environ().get("HOME", "")
+                ):
+                    yield one
+
+
+def free_port() -> int:
+    """Return a port that nobody has at the moment."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
+def _is_part(part: Part, command: list[str]) -> bool:
+    words = " ".join(command)
+    return {
+        "hub": "-m jupyterhub " in words,
+        "proxy": "configurable-http-proxy" in words,
+        "keeper": "himalia_hub.kept" in words,
+        "control": "-m himalia_hub.control" in words and "himalia_hub.kept" not in words,
+    }.get(part, False)
+
+
+def _said(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return list(process.cmdline())
+    return []
+
+
+def _alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
