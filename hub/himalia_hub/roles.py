@@ -30,8 +30,9 @@ _OF_CONTROL = (
     # The token broker renews what the identity provider gave.
     "admin:auth_state",
 )
-_OF_SERVER = ("users:activity!user", "access:servers!server")
-"""What JupyterHub itself grants to a server's token."""
+_OF_SERVER = ("users:activity!user", "access:servers!server", "read:users!user")
+"""What JupyterHub itself grants to a server's token; and that control may read, in the one request
+that checks it, when the hub made the user."""
 
 
 @cache

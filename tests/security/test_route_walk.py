@@ -37,6 +37,7 @@ def address(path):
         ("run_id", "run-00000000000000000000000000"),
         ("schedule_id", "sch-00000000000000000000000000"),
         ("name", "a/b.txt"),
+        ("server", "-"),
     ):
         path = path.replace(f"{{{name}}}", value)
     assert "{" not in path

@@ -6,6 +6,7 @@ from typing import Generic
 
 from himalia.core.model import Environment, Output, Page, Run, RunEvent, Schedule, T
 from himalia.core.spec import Model
+from himalia.core.team import Standing, UsageEntry, UsageTotal
 
 
 class Items(Model, Generic[T]):
@@ -32,6 +33,18 @@ class OutputList(Items[Output]):
 
 class CellList(Items[RunEvent]):
     """The cell events of a run's latest attempt."""
+
+
+class UsagePage(Page[UsageEntry]):
+    """Part of the caller's lines of the ledger."""
+
+
+class UsageTotalList(Items[UsageTotal]):
+    """Sums of the caller's usage, the largest first."""
+
+
+class StandingList(Items[Standing]):
+    """The quotas that hold for the caller, with what is taken of each."""
 
 
 class ErrorDetail(Model):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field
 
 from himalia.core.administration import Admin
 from himalia.core.answers import Items
@@ -21,13 +20,12 @@ from himalia.core.team import (
     UsageTotal,
     WorkloadRow,
 )
-from himalia.handlers.parameters import Cursor, KindName, Limit, Search
+from himalia.handlers.parameters import Cursor, KindName, Limit, Search, TimeParameters
 
 Owner = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 Group = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 CreatedSort = Literal["created_at", "-created_at"]
 PersonSort = Literal["name", "-name", "last_seen_at", "-last_seen_at"]
-_MONTH = timedelta(days=30)
 
 
 class EveryParameters(Model):
@@ -58,24 +56,6 @@ class EveryRunParameters(EveryWorkloadParameters):
     """Which runs."""
 
     status: tuple[Status, ...] = ()
-
-
-class TimeParameters(Model):
-    """Which time; both ends or none."""
-
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise ValueError("since must be before until")
-        return self
-
-    def span(self) -> tuple[datetime, datetime]:
-        """Return both ends: of the last 30 days where nothing is said."""
-        until = self.until or datetime.now(UTC)
-        return self.since or until - _MONTH, until
 
 
 class AuditParameters(TimeParameters):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from himalia.core.model import Status, Trigger
 from himalia.core.service import MAX_PAGE
@@ -12,6 +13,9 @@ from himalia.core.spec import Id, Model, Tag
 
 _OFFSET_LIMIT = 2**53
 """What JavaScript can count to."""
+
+_MONTH = timedelta(days=30)
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 Cursor = Annotated[str, Field(min_length=1, max_length=1000)]
 Search = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
@@ -84,3 +88,36 @@ class OutputParameters(Model):
     """How an output is sent."""
 
     download: bool = False
+
+
+class TimeParameters(Model):
+    """Which time: the last 30 days where nothing is said."""
+
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise ValueError("since must be before until")
+        return self
+
+    def span(self) -> tuple[datetime, datetime]:
+        """Return both ends: of the last 30 days where nothing is said."""
+        until = self.until or datetime.now(UTC)
+        if self.since is not None:
+            return self.since, until
+        return (until - _MONTH if until > _BEGINNING + _MONTH else _BEGINNING), until
+
+
+class UsageParameters(TimeParameters):
+    """Which lines of the caller's usage."""
+
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+class UsageTotalParameters(TimeParameters):
+    """Which sums of the caller's usage."""
+
+    by: Literal["kind", "project"] = "kind"

@@ -8,7 +8,16 @@ from typing import Any, Literal
 
 from pydantic import create_model
 
-from himalia.core.answers import CellList, EnvironmentList, OutputList, RunPage, SchedulePage
+from himalia.core.answers import (
+    CellList,
+    EnvironmentList,
+    OutputList,
+    RunPage,
+    SchedulePage,
+    StandingList,
+    UsagePage,
+    UsageTotalList,
+)
 from himalia.core.errors import (
     Conflict,
     Forbidden,
@@ -38,9 +47,11 @@ from himalia.core.model import (
     WorkloadPatch,
 )
 from himalia.core.spec import Model, Spec
+from himalia.core.team import AccessToken, Notice, ServerState, SessionReport, TokenRequest
 from himalia.handlers import operations_runs as runs
 from himalia.handlers import operations_schedules as schedules
 from himalia.handlers import operations_service as service
+from himalia.handlers import operations_team as team
 from himalia.handlers.calls import Operation
 from himalia.handlers.operations_workloads import WorkloadOperations
 from himalia.handlers.parameters import (
@@ -50,6 +61,9 @@ from himalia.handlers.parameters import (
     PreviewParameters,
     RunParameters,
     ScheduleParameters,
+    TimeParameters,
+    UsageParameters,
+    UsageTotalParameters,
     WorkloadParameters,
     WorkloadRunParameters,
 )
@@ -105,7 +119,7 @@ class Route:
 def table(kinds: Iterable[Kind[Any]]) -> tuple[Route, ...]:
     """Return every route for these kinds."""
     of_kinds = tuple(route for kind in kinds for route in _of_kind(kind))
-    return (*_OF_SERVICE, *of_kinds, *_OF_RUNS, *_OF_SCHEDULES)
+    return (*_OF_SERVICE, *of_kinds, *_OF_RUNS, *_OF_SCHEDULES, *_OF_USAGE, *_OF_HUB)
 
 
 def _of_kind(kind: Kind[Any]) -> tuple[Route, ...]:
@@ -212,4 +226,35 @@ _OF_SCHEDULES = (
     Route(method="DELETE", path=_SCHEDULE, name="deleteSchedule", resource="himalia:schedules",
           summary="Delete a schedule; its runs stay", operation=schedules.delete_schedule,
           success=204),
+)  # fmt: skip
+
+_OF_USAGE = (
+    Route(method="GET", path="usage", name="listUsage", resource="himalia:usage",
+          summary="List what the caller used, the youngest first", operation=team.list_usage,
+          query=UsageParameters, answer=UsagePage),
+    Route(method="GET", path="usage/totals", name="sumOwnUsage", resource="himalia:usage",
+          summary="Sum what the caller used", operation=team.sum_usage,
+          query=UsageTotalParameters, answer=UsageTotalList),
+    Route(method="GET", path="usage.csv", name="exportOwnUsage", resource="himalia:usage",
+          summary="Export what the caller used", operation=team.export_usage,
+          query=TimeParameters, sends="table"),
+    Route(method="GET", path="quotas", name="listStandings", resource="himalia:usage",
+          summary="List the quotas that hold for the caller, with what is taken of each",
+          operation=team.list_quotas, answer=StandingList),
+)  # fmt: skip
+
+_OF_HUB = (
+    Route(method="GET", path="notice", name="getNotice", resource="himalia:service",
+          summary="Show what an admin told everybody", operation=team.get_notice, answer=Notice),
+    Route(method="POST", path="sessions", name="reportSession", resource="himalia:sessions",
+          summary="Tell what the caller's own server is doing", operation=team.report_session,
+          body=SessionReport, answer=ServerState, raises=(Conflict, NotFound)),
+    Route(method="GET", path="sessions/{server}", name="getServer", resource="himalia:sessions",
+          summary="Show whether one of the caller's servers stays, and why; `-` stands for the "
+          "one without a name", operation=team.get_server, answer=ServerState,
+          raises=(Conflict,)),
+    Route(method="POST", path="tokens", name="createToken", resource="himalia:tokens",
+          summary="Get a short-lived access token for somebody else's service",
+          operation=team.create_token, body=TokenRequest, answer=AccessToken,
+          raises=(Conflict,)),
 )  # fmt: skip

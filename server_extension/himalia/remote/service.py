@@ -51,6 +51,7 @@ from himalia.core.service import (
 from himalia.core.spec import Spec
 from himalia.kinds.registry import Kinds, load_kinds
 from himalia.remote.decoding import Download, decode, read_events
+from himalia.remote.team import RemoteHub, RemoteUsage
 from himalia.remote.transport import Transport
 
 _SILENCE_SECONDS = 60.0
@@ -292,6 +293,8 @@ class RemoteService(WorkloadService):
         self.workloads = workloads
         self.runs = RemoteRuns(transport, workloads)
         self.schedules = RemoteSchedules(transport)
+        self.usage = RemoteUsage(transport)
+        self.hub = RemoteHub(transport)
 
     @classmethod
     def of_user(cls, places: Places | None = None) -> RemoteService:
@@ -313,6 +316,11 @@ class RemoteService(WorkloadService):
     def at(cls, url: str, token: str | None = None) -> RemoteService:
         """Talk to the Jupyter server at `url`, with its token."""
         return cls(Transport(url=url, token=token))
+
+    @classmethod
+    def at_hub(cls, url: str, token: str | None = None) -> RemoteService:
+        """Talk to a hub's control at `url`, with a token of the user's, a server's or a run's."""
+        return cls(Transport(hub=url, token=token))
 
     @override
     async def status(self, caller: Caller) -> ServiceStatus:

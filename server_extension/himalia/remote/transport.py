@@ -48,11 +48,19 @@ class Transport:
     """
 
     def __init__(
-        self, *, find: Find | None = None, url: str = "", token: str | None = None
+        self,
+        *,
+        find: Find | None = None,
+        url: str = "",
+        hub: str | None = None,
+        token: str | None = None,
     ) -> None:
-        """Go to the socket that `find` gives, or to the Jupyter server at `url`."""
+        """Go to the socket that `find` gives, to the Jupyter server at `url`, or to the control of
+        a hub at `hub`.
+        """
         self._find = find
-        self._url = f"{url.rstrip('/')}/himalia/api/"
+        self._hub = hub
+        self._url = f"{url.rstrip('/')}/himalia/api/" if hub is None else f"{hub.rstrip('/')}/api/"
         self._token = token
         self._client: httpx.AsyncClient | None = None
         self._socket: Path | None = None
@@ -146,7 +154,11 @@ class Transport:
 
     def _make(self, socket: Path | None) -> httpx.AsyncClient:
         if socket is None:
-            return httpx.AsyncClient(base_url=self._url, timeout=_TIMEOUT, limits=_LIMITS)
+            # Control is near: no proxy that the environment names shall see the token.
+            near = self._hub is not None
+            return httpx.AsyncClient(
+                base_url=self._url, timeout=_TIMEOUT, limits=_LIMITS, trust_env=not near
+            )
         return httpx.AsyncClient(
             base_url="http://himalia/himalia/api/",
             transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=_LIMITS),
@@ -156,9 +168,9 @@ class Transport:
 
     def _headers(self, caller: Caller) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
-        if self._find is not None:
+        if self._find is not None or self._hub is not None:
             headers["Himalia-Root"] = quote(str(caller.root))
-        elif self._token:
+        if self._find is None and self._token:
             headers["Authorization"] = f"token {self._token}"
         return headers
 
