@@ -83,6 +83,21 @@ RULES = (
         ),
     ),
     Rule(part="himalia.backends", never=("himalia.core.local", "himalia.core.reconciler")),
+    # An agent does for one owner what the laptop's control does in its own process.
+    Rule(
+        part="himalia.agents",
+        never=(*HEAVY, "jupyter_server", "jupyterhub", "sqlalchemy", "tornado", "click", "himalia"),
+        but=(
+            "himalia.agents",
+            "himalia.core",
+            "himalia.backends.base",
+            "himalia.backends.local",
+            "himalia.kinds.base",
+            "himalia.kinds.registry",
+            "himalia.__version__",
+        ),
+    ),
+    Rule(part="himalia.agents", never=("himalia.core.local", "himalia.core.reconciler")),
     # A kind turns a spec into a plan.
     Rule(
         part="himalia.kinds",
@@ -220,7 +235,7 @@ def test_imports_go_one_way(rule: Rule) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("package", ["core", "store", "control", "kinds"])
+@pytest.mark.parametrize("package", ["core", "store", "control", "kinds", "agents"])
 def test_what_control_loads_stays_light(package: str) -> None:
     """Not even through others: memory is measured by what ends up in the process."""
     folder = ROOT / "server_extension/himalia" / package
@@ -285,7 +300,7 @@ def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
-LARGER = {"Backend", "LocalBackend", "HimaliaScheduler"}
+LARGER = {"Backend", "LocalBackend", "AgentBackend", "HimaliaScheduler"}
 """Contracts and what fulfils them, ours and jupyter-scheduler's: a seam is stated in one place."""
 
 

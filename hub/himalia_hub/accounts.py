@@ -21,6 +21,8 @@ from himalia.core.names import account_name, is_owner_id, user_name
 from himalia_hub.homes import Homes
 from himalia_hub.settings import Himalia
 
+__all__ = ["Account", "Accounts"]
+
 _log = logging.getLogger(__name__)
 
 _FIRST_ORDINARY = 1000
@@ -39,6 +41,8 @@ class Accounts:
     def __init__(self, settings: Himalia) -> None:
         self._settings = settings
         self._homes = Homes(settings.folder)
+        self._first: int
+        self._last: int
         self._first, self._last = settings.account_numbers
 
     def of(self, owner: str, name: str) -> Account:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,14 +28,35 @@ _MAX_TROUBLES = 5
 _TIMEOUT_MARGIN_SECONDS = 30.0
 """The runner keeps the timeout itself; only one that hangs is ended from here."""
 _PROGRESS_SECONDS = 1.0
+_LAST_STOP_SECONDS = 5.0
 _FIRST_DELAY_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 60.0
+
+
+RunEnv = Callable[[Run], Awaitable[Mapping[str, str]]]
+"""Gives the variables that a run gets of control; they take precedence."""
+
+
+class NotNow(Exception):
+    """What belongs to one run cannot be reached; the other runs' may well be."""
+
+
+@contextmanager
+def one_runs_trouble() -> Iterator[None]:
+    """Keep what is Unavailable at one run's backend and premises apart from the store's being so.
+
+    :raises NotNow: instead.
+    """
+    try:
+        yield
+    except Unavailable as error:
+        raise NotNow(error.message) from error
 
 
 class Execution:
     """What is done with one run at a time; each method returns the change to store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a run is dealt with by
         self,
         *,
         store: Store,
@@ -41,12 +64,14 @@ class Execution:
         kinds: Mapping[str, Kind[Any]],
         premises: Premises,
         clock: Callable[[], datetime],
+        env: RunEnv | None = None,
     ) -> None:
         self._store = store
         self._backend = backend
         self._kinds = kinds
         self._premises = premises
         self._clock = clock
+        self._env = env
         self._refusals: dict[str, int] = {}
         self._retries_mono: list[float] = []
 
@@ -64,6 +89,8 @@ class Execution:
         """Start the attempt, or return why that cannot be."""
         try:
             plan = await self._plan(work)
+        except NotNow as error:
+            return self._put_off(work.run, str(error))
         except Unavailable:
             raise
         except HimaliaError as error:
@@ -71,17 +98,28 @@ class Execution:
         if work.run.target is Target.STOP:
             work.is_begun = True
             return None
-        if self._clock() >= work.lease_until:
-            # Another may hold it; if nobody does, a renewed lease brings it back.
-            return None
+        # Past its lease another may hold it; if nobody does, a renewed lease brings it back.
+        return await self._begin(work, plan) if self._clock() < work.lease_until else None
+
+    async def _begin(self, work: Work, plan: RunPlan) -> Change | None:
         try:
             await self._backend.start(work.ref, plan)
         except Unavailable as error:
-            return self._put_off(work.run, error)
+            return self._put_off(work.run, error.message)
         except Refused as error:
             return failed(work.run, error.reason, self._clock())
         work.is_begun = True
         return None
+
+    async def learn(self, work: Work) -> None:
+        """Find out what was asked of a run that another began (:raises NotNow:)."""
+        work.spec = (await self._workload(work.run)).spec
+
+    async def end(self, work: Work) -> None:
+        """End an attempt that ran over its time (:raises NotNow:)."""
+        with one_runs_trouble():
+            await self._backend.stop(work.ref)
+        work.must_end = False
 
     async def follow(self, work: Work) -> Change | None:
         """Return what the last observation asks for; None also where only time passes.
@@ -95,9 +133,12 @@ class Execution:
         if seen.phase is Phase.ABSENT and work.stop_sent_mono is None:
             # First make sure that nobody starts it any more.
             return None
-        spec = await self._spec(work)
+        spec = work.spec
+        if spec is None:
+            # It is being learned; only this run waits for that.
+            return None
         now = self._clock()
-        await self._end_overdue(work, spec, now)
+        self._note_overdue(work, spec, now)
         change = decide(
             Situation(run=run, seen=seen, retries=spec.retries, now=now, is_overdue=work.is_overdue)
         )
@@ -110,7 +151,8 @@ class Execution:
         if work.troubles < _MAX_TROUBLES:
             return None
         try:
-            await self._backend.stop(work.ref)
+            async with asyncio.timeout(_LAST_STOP_SECONDS):
+                await self._backend.stop(work.ref)
         except Exception:  # noqa: BLE001 - logged, and the rest goes on
             _log.exception("stopping %s, which is given up", work.run.id)
         reason = Reason(
@@ -120,17 +162,13 @@ class Execution:
         )
         return failed(work.run, reason, self._clock())
 
-    async def _spec(self, work: Work) -> Spec:
-        if work.spec is None:
-            work.spec = (await self._workload(work.run)).spec
-        return work.spec
-
     async def _workload(self, run: Run) -> Workload[Spec]:
         """Return the workload with the spec that the run was made for."""
         workload = await self._store.workloads.get(run.owner, run.kind, run.workload_id)
         if run.snapshot_digest is None:
             return workload
-        spec = await self._premises.spec(run.owner, run.snapshot_digest, workload.spec)
+        with one_runs_trouble():
+            spec = await self._premises.spec(run.owner, run.snapshot_digest, workload.spec)
         return workload.model_copy(update={"spec": spec})
 
     async def _plan(self, work: Work) -> RunPlan:
@@ -140,29 +178,31 @@ class Execution:
         resume = await self._resume(run)
         plan = await asyncio.to_thread(self._kinds[run.kind].plan, workload, run, resume)
         work.grace_seconds = plan.grace_seconds
-        return plan
+        if self._env is None:
+            return plan
+        return replace(plan, env={**plan.env, **await self._env(run)})
 
     async def _resume(self, run: Run) -> Path | None:
         if not run.from_failed_cell or run.rerun_of is None:
             return None
         earlier = await self._store.runs.get(run.owner, run.rerun_of)
-        return await self._premises.outputs(run.owner, earlier.id, earlier.attempt)
+        with one_runs_trouble():
+            return await self._premises.outputs(run.owner, earlier.id, earlier.attempt)
 
-    async def _end_overdue(self, work: Work, spec: Spec, now: datetime) -> None:
+    def _note_overdue(self, work: Work, spec: Spec, now: datetime) -> None:
         if spec.timeout_seconds is None or work.seen.phase is not Phase.RUNNING:
             return
         started = work.seen.started_at or work.run.started_at or now
         allowed = spec.timeout_seconds + work.grace_seconds + _TIMEOUT_MARGIN_SECONDS
         if not work.is_overdue and now >= started + timedelta(seconds=allowed):
             _log.warning("%s runs over its timeout and did not end itself", work.run.id)
-            work.is_overdue = True
-            await self._backend.stop(work.ref)
+            work.is_overdue = work.must_end = True
 
-    def _put_off(self, run: Run, error: Unavailable) -> Change:
+    def _put_off(self, run: Run, why: str) -> Change:
         refusals = self._refusals[run.id] = self._refusals.get(run.id, 0) + 1
         delay = min(_FIRST_DELAY_SECONDS * 2 ** min(refusals - 1, 10), _LONGEST_DELAY_SECONDS)
         self._remember_retry(delay)
-        return put_off(run, error.message, self._clock() + timedelta(seconds=delay))
+        return put_off(run, why, self._clock() + timedelta(seconds=delay))
 
     def _remember_retry(self, delay_seconds: float) -> None:
         if delay_seconds > 0:

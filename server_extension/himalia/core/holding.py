@@ -23,11 +23,13 @@ class Work:
     is_begun: bool
     """Whether the backend may know of the attempt."""
     is_busy: bool = False
-    """Whether it is being started just now."""
+    """Whether something is being done with it that nobody else need wait for."""
     spec: Spec | None = None
     grace_seconds: float = 10.0
     seen: Observation = field(default_factory=lambda: Observation(phase=Phase.ABSENT))
     is_overdue: bool = False
+    must_end: bool = False
+    """Whether the backend has still to be told so."""
     stop_sent_mono: float | None = None
     written_mono: float = 0.0
     """When progress was last stored."""

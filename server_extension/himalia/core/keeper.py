@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from himalia.backends.base import AttemptRef, Backend, Phase
+from himalia.backends.base import AttemptRef, Backend, Observation, Phase
 from himalia.core.errors import HimaliaError, NotFound, Unavailable
 from himalia.core.loop import Lead, Loop, alone
 from himalia.core.model import Run
@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _RUNS_A_ROUND = 100
 _FOLDERS_A_ROUND = 500
 _OWNERS_AT_ONCE = 8
+_LOOKS = 5
 _ROUND_SECONDS = 300.0
 _NEXT_SECONDS = 1.0
 
@@ -126,7 +127,7 @@ class Keeper:
 
     async def _remove(self, owner: str, run_id: str, refs: list[AttemptRef]) -> None:
         try:
-            for ref, seen in (await self._backend.observe(refs)).items():
+            for ref, seen in (await self._seen(refs)).items():
                 if seen.phase in {Phase.STARTING, Phase.RUNNING}:
                     # Nobody wants it any more; a later round removes what it leaves.
                     await self._backend.stop(ref)
@@ -138,3 +139,12 @@ class Keeper:
             _log.exception("removing %s; a later round tries again", run_id)
             return
         await self._premises.remove(owner, run_id)
+
+    async def _seen(self, refs: Sequence[AttemptRef]) -> dict[AttemptRef, Observation]:
+        """Look at attempts, again at those that could not be asked at once."""
+        seen: dict[AttemptRef, Observation] = {}
+        for _ in range(_LOOKS):
+            missing = [ref for ref in refs if ref not in seen]
+            if missing:
+                seen.update(await self._backend.observe(missing))
+        return seen

@@ -16,10 +16,12 @@ from typing_extensions import override
 
 from himalia import __version__
 from himalia.backends.base import Backend
+from himalia.core.execution import RunEnv
 from himalia.core.keeper import Keeper
 from himalia.core.local_parts import Parts
 from himalia.core.local_runs import LocalRuns
 from himalia.core.local_schedules import LocalSchedules
+from himalia.core.local_usage import LocalUsage
 from himalia.core.local_workloads import LocalWorkloads
 from himalia.core.messenger import Messenger, MessengerSettings
 from himalia.core.model import Environment, Reason, ServiceStatus, Status
@@ -59,10 +61,14 @@ class LocalSettings:
     """Name under which runs are held; where several controls share a store, each has its own."""
     leads: Callable[[str], Awaitable[bool]] = field(default=_alone, repr=False)
     """Tells whether this control has a duty that only one may: ``tick``, ``tidy`` or ``tell``."""
+    env: RunEnv | None = field(default=None, repr=False)
+    """Gives the variables that a run gets of control, beside its own."""
 
     def of_reconciler(self, ballast: Path) -> ReconcilerSettings:
         """Return those of the reconciler."""
-        return ReconcilerSettings(holder=self.holder, max_running=self.max_running, ballast=ballast)
+        return ReconcilerSettings(
+            holder=self.holder, max_running=self.max_running, ballast=ballast, env=self.env
+        )
 
     def of_messenger(self) -> MessengerSettings:
         """Return those of the messenger."""
@@ -126,6 +132,7 @@ class LocalService(WorkloadService):
         self.workloads = LocalWorkloads(self._parts)
         self.runs = LocalRuns(self._parts)
         self.schedules = LocalSchedules(self._parts)
+        self.usage = LocalUsage(store.team)
         self.hub: Hub = NoHub()
 
     @property

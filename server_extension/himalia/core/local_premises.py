@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
+from pydantic import JsonValue
 from typing_extensions import override
 
 from himalia.core.model import Snapshot, Workload
@@ -18,7 +19,7 @@ from himalia.core.names import is_id
 from himalia.core.pinning import Limits
 from himalia.core.places import Places
 from himalia.core.premises import Premises
-from himalia.core.snapshots import Snapshots
+from himalia.core.snapshots import Snapshots, with_pinned
 from himalia.core.spec import Parameters, Spec
 from himalia.kinds.registry import Kinds
 
@@ -49,7 +50,11 @@ class LocalPremises(Premises):
 
     @override
     async def spec(self, owner: str, digest: str, present: Spec) -> Spec:
-        return await asyncio.to_thread(self._snapshots.spec, digest, present)
+        return with_pinned(await self.pinned_spec(digest), present)
+
+    async def pinned_spec(self, digest: str) -> dict[str, JsonValue] | None:
+        """Return what was pinned of a spec, as it was written."""
+        return await asyncio.to_thread(self._snapshots.pinned_spec, digest)
 
     @override
     async def outputs(self, owner: str, run_id: str, attempt: int) -> Path:

@@ -85,7 +85,16 @@ class Places:
 
         :raises Unavailable: a folder belongs to somebody else or cannot be made.
         """
-        for folder in (self.home, self.snapshots, self.runs, self.socket.parent):
+        self.prepare_files()
+        _make_private(self.socket.parent)
+        return self
+
+    def prepare_files(self) -> Places:
+        """Make the folders of snapshots and runs, where nobody listens.
+
+        :raises Unavailable: as :meth:`prepare`.
+        """
+        for folder in (self.home, self.snapshots, self.runs):
             _make_private(folder)
         return self
 

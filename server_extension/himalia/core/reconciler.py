@@ -20,7 +20,7 @@ from typing import Any
 from himalia.backends.base import AttemptRef, Backend, Observation
 from himalia.core.ballast import Ballast
 from himalia.core.errors import Unavailable
-from himalia.core.execution import Execution
+from himalia.core.execution import Execution, NotNow, RunEnv, one_runs_trouble
 from himalia.core.holding import Listeners, Work
 from himalia.core.loop import Loop
 from himalia.core.model import Run, Status, Target
@@ -56,6 +56,7 @@ class ReconcilerSettings:
     sweep_seconds: float = 5.0
     """Between looks at the store where nobody tells of a new run."""
     clock: Callable[[], datetime] = utc_now
+    env: RunEnv | None = None
 
 
 class Reconciler:
@@ -78,13 +79,18 @@ class Reconciler:
         self._works: dict[str, Work] = {}
         self._listeners = Listeners()
         self._execution = Execution(
-            store=store, backend=backend, kinds=kinds, premises=premises, clock=settings.clock
+            store=store,
+            backend=backend,
+            kinds=kinds,
+            premises=premises,
+            clock=settings.clock,
+            env=settings.env,
         )
         self._passage = Passage(store)
         self._ballast = Ballast(settings.ballast)
         self._has_taken_over = False
         self._swept_mono = 0.0
-        self._starts: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._claims = Loop("claim runs", self._claim)
         self._leases = Loop("renew leases", self._renew)
         self._stops = Loop("stop runs", self._stop_asked)
@@ -111,10 +117,10 @@ class Reconciler:
         """Stop working; what runs goes on, and whoever takes it over finds it again."""
         await self._news.stop(grace_seconds=0.0)
         await asyncio.gather(*(loop.stop() for loop in self._loops()))
-        if self._starts:
-            await asyncio.wait(self._starts, timeout=5.0)
-        for start in tuple(self._starts):
-            start.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+        for task in tuple(self._tasks):
+            task.cancel()
 
     def listen(self, run_id: str) -> AbstractContextManager[asyncio.Event]:
         """Give an event that is set whenever the run, or what it shows, may have changed."""
@@ -141,7 +147,8 @@ class Reconciler:
                 self._settings.holder, now=self._clock(), lease_until=until, limit=free
             )
             for held in claimed:
-                self._begin(self._hold(held, until, is_begun=False))
+                work = self._hold(held, until, is_begun=False)
+                self._aside(work, self._start(work))
         return self._execution.seconds_to_retry(at_most=self._settings.sweep_seconds)
 
     async def _take_over(self) -> None:
@@ -199,24 +206,25 @@ class Reconciler:
 
     # Starting and stopping
 
-    def _begin(self, work: Work) -> None:
+    def _aside(self, work: Work, action: Coroutine[Any, Any, None]) -> None:
+        """Do something with one run that the others do not wait for."""
         work.is_busy = True
-        task = asyncio.create_task(self._start(work), name=f"start {work.run.id}")
-        self._starts.add(task)
-        task.add_done_callback(self._starts.discard)
+        task = asyncio.create_task(self._done_aside(work, action), name=f"act on {work.run.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _start(self, work: Work) -> None:
+    async def _done_aside(self, work: Work, action: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._guarded(work, self._start_now(work))
+            await self._guarded(work, action)
         except Unavailable as error:
             # The store's: the loop that looks after works comes back to it.
-            _log.warning("start %s: not now: %s", work.run.id, error.message)
+            _log.warning("%s: not now: %s", work.run.id, error.message)
             work.not_before_mono = time.monotonic() + 1.0
         finally:
             work.is_busy = False
             self._looks.wake()
 
-    async def _start_now(self, work: Work) -> None:
+    async def _start(self, work: Work) -> None:
         change = await self._execution.start(work)
         if change is not None:
             await self._write(work, change)
@@ -235,16 +243,16 @@ class Reconciler:
             sent = work.stop_sent_mono
             if work.is_busy or (sent is not None and now_mono < sent + _RESEND_STOP_SECONDS):
                 continue
-            await self._guarded(work, self._send_stop(work))
+            self._aside(work, self._send_stop(work))
         return 2.0
 
     async def _send_stop(self, work: Work) -> None:
-        await self._backend.stop(work.ref)
+        with one_runs_trouble():
+            await self._backend.stop(work.ref)
         work.stop_sent_mono = time.monotonic()
         work.is_begun = True
         if work.run.status in {Status.STARTING, Status.RUNNING}:
             await self._write(work, Change(status=Status.STOPPING))
-        self._looks.wake()
 
     # Observing
 
@@ -264,8 +272,10 @@ class Reconciler:
         ]
         for work in ready:
             if not work.is_begun:
-                self._begin(work)
-        begun = {work.ref: work for work in ready if work.is_begun}
+                self._aside(work, self._start(work))
+            elif work.spec is None:
+                self._aside(work, self._execution.learn(work))
+        begun = {work.ref: work for work in ready if work.is_begun and not work.is_busy}
         if begun:
             for ref, seen in (await self._observe(begun)).items():
                 work = begun[ref]
@@ -295,7 +305,9 @@ class Reconciler:
         if change is not None:
             await self._write(work, change)
         elif not work.is_begun:
-            self._begin(work)
+            self._aside(work, self._start(work))
+        if work.must_end and not work.is_busy:
+            self._aside(work, self._execution.end(work))
 
     # Writing
 
@@ -338,6 +350,9 @@ class Reconciler:
             await action
         except Unavailable:
             raise
+        except NotNow as error:
+            _log.warning("%s: not now: %s", work.run.id, error)
+            work.not_before_mono = time.monotonic() + 1.0
         except Exception:  # noqa: BLE001 - logged, and the rest goes on
             work.troubles += 1
             work.not_before_mono = time.monotonic() + min(0.2 * 2**work.troubles, 5.0)

@@ -17,11 +17,13 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from himalia.core.errors import Conflict, Unavailable
 from himalia.core.model import Snapshot
@@ -32,6 +34,18 @@ from himalia.kinds.base import Pin
 _TEMPORARY = ".new-"
 _NOT_PINNED = ("notify", "retention", "after", "tags")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+def with_pinned(pinned: Mapping[str, JsonValue] | None, present: Spec) -> Spec:
+    """Return the spec that was `pinned`, with what is no run's own business (whom to tell, what to
+    keep) as in `present`.
+
+    :raises ValidationError: it is no such spec.
+    """
+    if pinned is None:
+        return present
+    kept = present.model_dump(mode="json", include=set(_NOT_PINNED))
+    return type(present).model_validate({**pinned, **kept})
 
 
 class Snapshots:
@@ -45,16 +59,13 @@ class Snapshots:
         """Return the folder that holds the files of the snapshot `digest`."""
         return self._folder / digest.removeprefix("sha256:") / "files"
 
-    def spec(self, digest: str, present: Spec) -> Spec:
-        """Return the spec pinned in the snapshot `digest`, with what is no run's own business
-        (whom to tell, what to keep) as in `present`. Blocks on disk.
-        """
+    def pinned_spec(self, digest: str) -> dict[str, JsonValue] | None:
+        """Return what was pinned of a spec with the snapshot `digest`, if anything was. Blocks."""
         try:
             pinned = json.loads((self.path(digest).parent / "spec.json").read_bytes())
         except FileNotFoundError:
-            return present
-        kept = present.model_dump(mode="json", include=set(_NOT_PINNED))
-        return type(present).model_validate({**pinned, **kept})
+            return None
+        return pinned if isinstance(pinned, dict) else None
 
     async def pin(self, pin: Pin, spec: Spec | None = None) -> Snapshot:
         """Copy the files that `pin` names, or find them already there, for runs of `spec`.

@@ -277,7 +277,7 @@ class World:
                 for loop in known._loops():
                     if loop._task is not None:
                         loop._task.cancel()
-                for start in known._starts:
+                for start in known._tasks:
                     start.cancel()
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

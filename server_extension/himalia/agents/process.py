@@ -1,0 +1,249 @@
+"""One agent as control sees it: a process under another account, and a socket to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from himalia.agents.account import Account
+from himalia.agents.frames import PROTOCOL, NotUnderstood, frame, read_frame
+from himalia.agents.messages import Hello, Opening, SaidError
+from himalia.agents.settings import AgentSettings
+from himalia.core.errors import EVERY_ERROR, FieldProblem, HimaliaError
+
+_INHERITED = frozenset(
+    [
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TZDIR",
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
+        *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    ]
+)
+"""Variables that belong to the machine; all others are control's own."""
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ERRORS = {kind.code: kind for kind in EVERY_ERROR}
+_LAST_WORDS = 2000
+_END_SECONDS = 5.0
+_MAX_ABANDONED = 1000
+
+
+class Gone(Exception):
+    """The agent is not there any more, or never came up; the text says why."""
+
+
+class AgentProcess:
+    """Asks an agent, many things at once. Made by :func:`launch`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+        self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._abandoned: set[int] = set()
+        self._last = 0
+        self._why = ""
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is nobody to ask any more."""
+        return self._listening is not None and self._listening.done()
+
+    async def greet(self, opening: Opening) -> None:
+        """Hear which version it is, and tell it where to work.
+
+        :raises Gone: it ended.
+        :raises NotUnderstood: it is another version, or no agent.
+        """
+        said = await read_frame(self._reader)
+        if said is None:
+            raise Gone(await self._last_words())
+        try:
+            hello = Hello.model_validate(said)
+        except ValidationError as error:
+            raise NotUnderstood("something that is no greeting") from error
+        if hello.protocol != PROTOCOL:
+            raise NotUnderstood(f"that it is Himalia {hello.himalia}, which is another version")
+        self._listening = asyncio.create_task(self._listen(), name=f"agent {self.pid}")
+        await self.ask("open", opening.model_dump())
+
+    async def ask(self, do: str, with_: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for one thing and return the answer, as yet unchecked.
+
+        :raises HimaliaError: the agent says so.
+        :raises Gone: it ended before it answered.
+        :raises NotUnderstood: the question is too long to be asked.
+        """
+        if self.is_gone:
+            raise Gone(self._why)
+        self._last += 1
+        number = self._last
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        data = frame({"id": number, "do": do, "with": with_})
+        self._asked[number] = answer
+        try:
+            self._writer.write(data)
+            with contextlib.suppress(ConnectionError):
+                await self._writer.drain()
+            said = await answer
+        finally:
+            if self._asked.pop(number, None) is not None and not answer.done():
+                self._abandon(number)
+        return said
+
+    async def end(self) -> None:
+        """Let go of the agent, and see that its process ends; what it started goes on."""
+        self._writer.close()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait({self._listening})
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End the agent at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._writer.close()
+        if self._listening is not None:
+            self._listening.cancel()
+        await self._process.wait()
+
+    def _abandon(self, number: int) -> None:
+        """Expect an answer that nobody waits for any more; not too many of them."""
+        self._abandoned.add(number)
+        if len(self._abandoned) > _MAX_ABANDONED and self._listening is not None:
+            self._listening.cancel()
+
+    async def _listen(self) -> None:
+        self._why = "it ended"
+        try:
+            while (said := await read_frame(self._reader)) is not None:
+                self._hear(said)
+        except NotUnderstood as error:
+            self._why = f"it said {error}"
+        except OSError as error:
+            self._why = str(error)
+        finally:
+            # Nothing else it says is heard: what is asked from now on finds nobody.
+            self._writer.close()
+            for answer in self._asked.values():
+                if not answer.done():
+                    answer.set_exception(Gone(self._why))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        number = said.get("id")
+        if isinstance(number, int) and number in self._abandoned:
+            self._abandoned.discard(number)
+            return
+        answer = self._asked.get(number) if isinstance(number, int) else None
+        if answer is None or answer.done():
+            raise NotUnderstood("an answer to what nobody asked")
+        if isinstance(said.get("ok"), dict):
+            answer.set_result(said["ok"])
+            return
+        try:
+            answer.set_exception(_error(SaidError.model_validate(said.get("error"))))
+        except ValidationError as error:
+            raise NotUnderstood("neither an answer nor an error") from error
+
+    async def _last_words(self) -> str:
+        words = b""
+        if self._process.stderr is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    words = await self._process.stderr.read(_LAST_WORDS)
+        last = words.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it ended"]
+        return "".join(char if char.isprintable() else "?" for char in last[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Identity:
+    """What a process is given of an account; nothing where it stays in this one."""
+
+    user: int | None = None
+    group: int | None = None
+    extra_groups: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, account: Account) -> _Identity:
+        if account.uid is None:
+            return cls()
+        if account.uid == 0 or account.gid is None:
+            raise Gone("no agent runs as root")
+        return cls(user=account.uid, group=account.gid, extra_groups=account.groups)
+
+
+async def launch(account: Account, settings: AgentSettings) -> AgentProcess:
+    """Start an agent under an account (:raises Gone: that cannot be)."""
+    identity = _Identity.of(account)
+    mine, its = socket.socketpair()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            settings.python,
+            # Neither the folder nor the user's own packages: control's words reach our code first.
+            *("-I", "-m", "himalia.agents.agent", str(its.fileno())),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=(its.fileno(),),
+            cwd="/",
+            env=environment(account, settings),
+            user=identity.user,
+            group=identity.group,
+            extra_groups=identity.extra_groups,
+            umask=0o077,
+            start_new_session=True,
+        )
+    except OSError as error:
+        mine.close()
+        raise Gone(f"{settings.python} cannot be started: {error.strerror}") from error
+    finally:
+        its.close()
+    reader, writer = await asyncio.open_connection(sock=mine, limit=2**20)
+    return AgentProcess(process, reader, writer)
+
+
+def environment(account: Account, settings: AgentSettings) -> dict[str, str]:
+    """Return the variables of an agent: the machine's and the account's, none of control's."""
+    machine = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _INHERITED or name.startswith("LC_")
+    }
+    own = {
+        "HOME": str(account.home),
+        "USER": account.name,
+        "LOGNAME": account.name,
+        "SHELL": account.shell,
+        "PATH": f"{settings.python.parent}:{_PATH}",
+    }
+    return {**machine, **own, **settings.env}
+
+
+def _error(said: SaidError) -> HimaliaError:
+    problems = tuple(FieldProblem(field=item.field, message=item.message) for item in said.problems)
+    return _ERRORS.get(said.code, HimaliaError)(said.message, problems=problems)
