@@ -203,7 +203,31 @@ def stop(given: tuple[Client, None, bool], id: str) -> views.RunView:
 @click.pass_obj
 def status(given: tuple[Client, None, bool]) -> views.Facts:
     """Show how the service is doing."""
-    return views.Facts(pairs=texts.status_facts(given[0].status()))
+    said = [("notice", line) for line in texts.notice_lines(given[0].usage.notice())]
+    return views.Facts(pairs=[*said, *texts.status_facts(given[0].status())])
+
+
+@line_commands.command()
+@click.option("--by", type=click.Choice(["kind", "project"]), default="kind")
+@click.option("--month", help="As in 2026-11, in UTC; this month when not given.")
+@click.pass_obj
+def usage(given: tuple[Client, None, bool], by: str, month: str | None) -> views.Table:
+    """Show what you have used in a month."""
+    totals = given[0].usage.totals(by, month=month)
+    rows = [texts.usage_row(one) for one in totals]
+    return views.Table(
+        header=texts.usage_header(by), rows=rows, empty="Nothing was used in this month."
+    )
+
+
+@line_commands.command()
+@click.pass_obj
+def quotas(given: tuple[Client, None, bool]) -> views.Table:
+    """Show what you may use, and how much of it is taken."""
+    rows = texts.quota_rows(given[0].usage.quotas())
+    return views.Table(
+        header=texts.QUOTA_HEADER, rows=rows, empty="Nobody set a limit on what you run."
+    )
 
 
 @line_commands.command()

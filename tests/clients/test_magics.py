@@ -115,3 +115,10 @@ def test_a_kernel_shows_progress_by_updates(home: Path, tmp_path: Path, notebook
     assert "succeeded" in output.data["text/html"]
     assert re.search(r"width:100%", output.data["text/html"])
     nbformat.validate(outer)
+
+
+def test_usage_and_quotas_are_shown(shell: Any, notebook: Any) -> None:
+    notebook("1")
+    shell.run_line_magic("himalia", "run report.ipynb --project magic --wait")
+    assert "magic" in repr(shell.run_line_magic("himalia", "usage --by project"))
+    assert "Nobody set a limit" in repr(shell.run_line_magic("himalia", "quotas"))

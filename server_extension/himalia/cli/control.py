@@ -15,13 +15,16 @@ from himalia.cli import output, texts
 @click.pass_context
 def status(context: click.Context, as_json: bool) -> None:
     """Show how the service is doing; starts it when it is not running."""
-    now = output.client(context).status()
+    client = output.client(context)
+    now = client.status()
     if as_json:
         output.print_json(now)
         return
     output.print_facts(texts.status_facts(now))
     for warning in now.warnings:
         click.echo(f"Warning: {warning.message} {warning.next_step}".rstrip(), err=True)
+    for line in texts.notice_lines(client.usage.notice()):
+        click.echo(line, err=True)
 
 
 @click.command()

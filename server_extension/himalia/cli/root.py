@@ -14,6 +14,7 @@ import himalia
 from himalia.cli.control import completion, control, environments, status
 from himalia.cli.jobs import job
 from himalia.cli.schedules import schedule
+from himalia.cli.usage import quotas, usage
 from himalia.core.errors import HimaliaError, InvalidInput
 
 USAGE_EXIT = 2
@@ -40,7 +41,8 @@ def _lines(error: HimaliaError) -> list[str]:
 @click.option(
     "--url",
     help="Address of a Jupyter server to talk to, instead of this machine's own service "
-    "(also HIMALIA_URL; its token goes into HIMALIA_TOKEN).",
+    "(also HIMALIA_URL; its token goes into HIMALIA_TOKEN). A hub's control is found by "
+    "HIMALIA_CONTROL_URL.",
 )
 @click.version_option(himalia.__version__, prog_name="himalia")
 @click.pass_context
@@ -49,7 +51,7 @@ def root(context: click.Context, url: str | None) -> None:
     context.obj = url
 
 
-for command in (job, schedule, status, environments, control, completion):
+for command in (job, schedule, usage, quotas, status, environments, control, completion):
     root.add_command(command)
 
 

@@ -41,6 +41,7 @@ _REST = (
     click.option("--memory", type=Size(), help="At most: 500M, 2G."),
     click.option("--cpu", type=click.FloatRange(min=0, min_open=True), help="Cores, at most."),
     click.option("--tag", "tags", multiple=True),
+    click.option("--project", help="What the usage is booked on."),
     click.option(
         "--after",
         multiple=True,

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from himalia.client.jobs import Job
     from himalia.core.model import Output, Run, Schedule, ServiceStatus
+    from himalia.core.team import Notice, Standing, UsageTotal
 
 RUN_HEADER = ("RUN", "NAME", "STATUS", "CELLS", "CREATED", "TOOK")
 JOB_HEADER = ("JOB", "NAME", "LAST RUN", "CELLS", "CREATED")
 OUTPUT_HEADER = ("NAME", "ROLE", "SIZE")
+QUOTA_HEADER = ("QUOTA", "LIMIT", "TAKEN", "OF", "LEFT")
 
 # Colours pass; everything else that a terminal obeys (titles, the clipboard, the cursor) does not.
 _UNSAFE = re.compile(
@@ -167,3 +169,43 @@ def schedule_facts(made: Schedule) -> list[tuple[str, str]]:
         ("inputs", made.inputs.value),
         ("reason", made.reason.message if made.reason else ""),
     ]
+
+
+def usage_header(by: str) -> tuple[str, ...]:
+    """Return the header above :func:`usage_row`."""
+    return (by.upper(), "ENTRIES", "HOURS", "CPU HOURS", "ASKED CPU HOURS", "ASKED GIB HOURS")
+
+
+def usage_row(total: UsageTotal) -> tuple[str, ...]:
+    """Show one sum of usage in one row."""
+    amounts = (total.hours, total.cpu_hours, total.asked_cpu_hours, total.asked_memory_gib_hours)
+    name = total.name or total.subject or "(none)"
+    return (name, str(total.entries), *(f"{amount:.2f}" for amount in amounts))
+
+
+def quota_rows(standings: Iterable[Standing]) -> list[tuple[str, ...]]:
+    """Show every limit of some quotas in a row each under :data:`QUOTA_HEADER`."""
+    return [row for standing in standings for row in _limits(standing)]
+
+
+def _limits(standing: Standing) -> Iterable[tuple[str, ...]]:
+    quota = standing.quota
+    whose = f"group {quota.subject}" if quota.scope == "group" else "yours"
+    until = when(standing.resets_at)
+    limits = (
+        ("runs at once", standing.running, quota.running, str),
+        ("cores at once", standing.cpu, quota.cpu, lambda cores: f"{cores:g}"),
+        ("memory at once", standing.memory_bytes, quota.memory_bytes, lambda it: size(int(it))),
+        (f"run hours until {until}", standing.run_hours, quota.run_hours, lambda it: f"{it:.2f}"),
+    )
+    for name, taken, limit, show in limits:
+        if limit is not None:
+            yield (whose, name, show(taken), show(limit), show(max(limit - taken, 0)))
+
+
+def notice_lines(notice: Notice) -> list[str]:
+    """Show what an admin tells everybody; nothing where nobody does."""
+    lines = [f"Notice: {plain(notice.banner)}"] if notice.banner else []
+    if notice.is_draining:
+        lines.append("Nothing new starts at present; what runs goes on.")
+    return lines

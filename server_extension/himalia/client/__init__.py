@@ -7,7 +7,8 @@
     client.runs.download(run.id, "results")
 
 Without an address the client finds, or starts, the control of the user on this machine; with
-``url`` and ``token`` (or HIMALIA_URL and HIMALIA_TOKEN) it talks to a Jupyter server.
+``url`` and ``token`` (or HIMALIA_URL and HIMALIA_TOKEN) it talks to a Jupyter server. Where
+HIMALIA_CONTROL_URL is set, as in sessions and jobs of a hub, it talks to the hub's control.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from himalia.client.connection import Connection
 from himalia.client.jobs import AsyncJobs, AsyncSchedules
 from himalia.client.options import JobOptions
 from himalia.client.runs import AsyncRuns, OnEvent
+from himalia.client.usage import AsyncUsage
 from himalia.core.model import Environment, Run, ServiceStatus
 from himalia.core.places import Places
 
@@ -44,6 +46,7 @@ class AsyncClient:
         self.jobs = AsyncJobs(self.connection)
         self.runs = AsyncRuns(self.connection)
         self.schedules = AsyncSchedules(self.connection)
+        self.usage = AsyncUsage(self.connection)
 
     async def run(
         self,
@@ -121,6 +124,15 @@ class Schedules(Blocking):
     preview = blocking(AsyncSchedules.preview)
 
 
+class Usage(Blocking):
+    """What the user has used, and may use."""
+
+    totals = blocking(AsyncUsage.totals)
+    entries = blocking_iterator(AsyncUsage.entries)
+    quotas = blocking(AsyncUsage.quotas)
+    notice = blocking(AsyncUsage.notice)
+
+
 class Client(Blocking):
     """Himalia, blocking; works in notebooks too, and from several threads."""
 
@@ -131,6 +143,7 @@ class Client(Blocking):
         self.jobs = Jobs(client.jobs, portal)
         self.runs = Runs(client.runs, portal)
         self.schedules = Schedules(client.schedules, portal)
+        self.usage = Usage(client.usage, portal)
 
     run = blocking(AsyncClient.run)
     status = blocking(AsyncClient.status)

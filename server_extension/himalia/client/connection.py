@@ -1,4 +1,4 @@
-"""Where the service is: the user's own control, or a Jupyter server by its address."""
+"""Where the service is: a Jupyter server, a hub's control, or the user's own control."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from himalia.core.service import MAX_PAGE, Caller, Query, WorkloadService
 T = TypeVar("T")
 Q = TypeVar("Q", bound=Query)
 
+CONTROL_URL = "HIMALIA_CONTROL_URL"
+HUB_TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the variable's name
+
 _PATHS = ("notebook", "working_folder")
 
 
@@ -31,7 +34,10 @@ class Connection:
         places: Places | None = None,
     ) -> None:
         self._url = url or os.environ.get("HIMALIA_URL") or None
+        self._control = None if self._url else os.environ.get(CONTROL_URL) or None
         self._token = token or os.environ.get("HIMALIA_TOKEN") or None
+        if self._control is not None:
+            self._token = self._token or os.environ.get(HUB_TOKEN) or None
         self._places = places
         self._root = root or Path("/")
         self._service: WorkloadService | None = None
@@ -40,8 +46,8 @@ class Connection:
 
     @property
     def is_local(self) -> bool:
-        """Whether paths mean files of this machine."""
-        return self._url is None
+        """Whether paths mean files of this machine: not from outside of a hub or a server."""
+        return self._url is None and (self._control is None or bool(os.environ.get(HUB_TOKEN)))
 
     async def service(self) -> WorkloadService:
         """Return the service; starts the user's control where there is none.
@@ -59,6 +65,8 @@ class Connection:
 
         if self._url is not None:
             return RemoteService.at(self._url, self._token)
+        if self._control is not None:
+            return RemoteService.at_hub(self._control, self._token)
         return RemoteService.of_user(self._places)
 
     async def close(self) -> None:
