@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing_extensions import override
 
 from himalia.backends.base import AttemptRef
+from himalia.core.admission import admit
 from himalia.core.errors import Conflict, InvalidInput, NotFound
 from himalia.core.flows import begin, new_run
 from himalia.core.following import Cursor, Following, decode_log
@@ -155,6 +156,7 @@ class LocalRuns(Runs):
         )
 
     async def _queue(self, workload: Workload[Spec], run: Run, *, key: Key | None) -> Run:
+        await admit(self._parts.store.team, workload.owner, workload.spec)
         if run.snapshot_digest is not None:
             await self._parts.premises.hold(run.owner, run.snapshot_digest)
         runs = await begin(self._parts.store, workload, run)

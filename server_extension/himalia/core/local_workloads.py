@@ -7,6 +7,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from himalia.core.admission import admit
 from himalia.core.flows import new_run
 from himalia.core.local_parts import Parts, fields_under, key_of, shown, with_secrets
 from himalia.core.model import (
@@ -46,6 +47,8 @@ class LocalWorkloads(Workloads):
         made = await self._parts.made_under(key)
         if made is not None:
             return await self.get(caller, kind, made)
+        if draft.run:
+            await admit(self._parts.store.team, caller.owner, draft.spec)
         snapshot = await self._pin(caller.owner, kind, draft.spec, caller.root)
         now = datetime.now(UTC)
         workload = Workload[Spec](

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from himalia.backends.base import Observation, Outcome, Phase
 from himalia.core.model import Reason, Run, Status, Target
 from himalia.core.spec import Retries
-from himalia.store.base import Change
+from himalia.store.base import Change, Spell
 
 MAX_LOST_ATTEMPTS = 3
 """So many attempts may vanish and be replaced; the next one that vanishes fails the run."""
 
+_ON = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 STOPPED_BY_USER = Reason(
     code="stopped_by_user", message="The run was stopped.", next_step="Run it again when you like."
 )
@@ -36,6 +37,15 @@ def decide(at: Situation) -> Change | None:
     An attempt that is absent is to be started again unless the run should stop: that is the
     caller's, and None here.
     """
+    change = _decide(at)
+    if change is None or change.status in _ON:
+        return change
+    # By this clock, whatever the attempt's own says.
+    use = at.seen.outcome.use if at.seen.outcome is not None else None
+    return replace(change, spell=Spell(until=at.now, use=use))
+
+
+def _decide(at: Situation) -> Change | None:
     match at.seen.phase:
         case Phase.ENDED if at.seen.outcome is not None:
             return _ended(at, at.seen.outcome)
@@ -58,7 +68,13 @@ def decide(at: Situation) -> Change | None:
 
 def failed(run: Run, reason: Reason, now: datetime) -> Change:
     """Fail a run for good."""
-    return Change(status=Status.FAILED, reason=reason, progress=run.progress, ended_at=now)
+    return Change(
+        status=Status.FAILED,
+        reason=reason,
+        progress=run.progress,
+        ended_at=now,
+        spell=Spell(until=now),
+    )
 
 
 def put_off(run: Run, message: str, not_before: datetime) -> Change:

@@ -31,6 +31,7 @@ from himalia.core.model import (
 )
 from himalia.core.service import RunQuery, ScheduleQuery, WorkloadQuery
 from himalia.core.spec import Spec
+from himalia.store.team import TeamStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,17 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spell:
+    """The end of an attempt as the ledger books it.
+
+    Times are control's own: what is seen of an attempt may have been said by its owner.
+    """
+
+    until: datetime
+    use: ResourceUse | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """New values for a held run; None leaves a field as it is."""
 
@@ -64,6 +76,8 @@ class Change:
     ended_at: datetime | None = None
     use: ResourceUse | None = None
     versions: Versions | None = None
+    spell: Spell | None = None
+    """Of the attempt that this ends; without, it ends now, and took `use`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +208,9 @@ class HoldStore(ABC):
         them to starting with the next attempt, and hold them under new tokens. What was told of
         the attempt before (`reason`, `progress`, `not_before`) is cleared. A schedule's run is
         not taken before that schedule's earlier runs have ended.
+
+        Of an owner whose next run would exceed a quota none is taken: those stay queued with the
+        reason ``quota``. While a notice says that nothing new starts, none is taken at all.
         """
 
     @abstractmethod
@@ -219,7 +236,9 @@ class HoldStore(ABC):
         """Write a change of a held, unended run, or return None where the token is stale or the
         run has ended. A terminal or queued status ends the hold and takes `reason` as it is given,
         None included; a terminal one also stores the messages that the workload's `notify` asks
-        for, in the same transaction.
+        for, in the same transaction. The ledger's entry of the attempt, opened by the claim, is
+        closed in it too; that of one that was put off before it started (`attempt` is one less)
+        is dropped.
         """
 
 
@@ -248,7 +267,11 @@ class ScheduleStore(ABC):
 
     @abstractmethod
     async def due(self, now: datetime, limit: int) -> tuple[tuple[Schedule, Workload[Spec]], ...]:
-        """Return unpaused schedules whose next tick has come, with their workloads."""
+        """Return unpaused schedules whose next tick has come, with their workloads.
+
+        While a notice says that nothing new starts, there are none, and :meth:`tick` stores none:
+        they stay due, and are late afterwards as when nobody could run them (``missed``).
+        """
 
     @abstractmethod
     async def unended(self, schedule_id: str) -> tuple[Run, ...]:
@@ -302,6 +325,7 @@ class Store(ABC):
     holds: HoldStore
     schedules: ScheduleStore
     messages: MessageStore
+    team: TeamStore
 
     @abstractmethod
     async def open(self) -> None:

@@ -7,24 +7,41 @@ another: neither waits for a pool, and the event loop waits for neither.
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    OperationalError,
+    PendingRollbackError,
+    ResourceClosedError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from himalia.core.errors import Unavailable
+from himalia.store import changes
 
 BUSY_SECONDS = 10.0
 """How long a transaction waits for another process's."""
 _WRITES = "himalia_writes"
 _POOL = 4
 _BATCH = 500
+_PATIENCE_SECONDS = 20.0
+"""How long a caller waits for a server that is there and does not answer."""
+_TIMEOUTS = {
+    "lock_timeout": "10s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "30s",
+}
 
 T = TypeVar("T")
 
@@ -38,10 +55,13 @@ def store_url(target: Path | str) -> URL:
     return URL.create("sqlite", database=str(target))
 
 
-def make_engine(url: URL) -> Engine:
-    """Make an engine whose transactions are durable once committed."""
+def make_engine(url: URL, *, is_patient: bool = False) -> Engine:
+    """Make an engine whose transactions are durable once committed.
+
+    A patient one lets a statement take as long as it needs.
+    """
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=2 * _POOL, pool_pre_ping=True)
+        return _make_client(url, is_patient=is_patient)
     # Never made by connecting: a store that vanished must not come back empty.
     address = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=rw"
 
@@ -52,6 +72,27 @@ def make_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_client(url: URL, *, is_patient: bool) -> Engine:
+    limits: dict[str, Any] = {
+        "connect_timeout": 5,
+        # A server that vanished is noticed, and so is a client, whose locks are then let go.
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 10_000,
+        "application_name": "himalia",
+    }
+    if not is_patient:
+        settings = [
+            *([str(url.query["options"])] if "options" in url.query else []),
+            *(f"-c {name}={value}" for name, value in _TIMEOUTS.items()),
+        ]
+        limits["options"] = " ".join(settings)
+    return create_engine(
+        url, connect_args=limits, pool_size=2 * _POOL, pool_timeout=5, pool_pre_ping=True
+    )
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -129,7 +170,15 @@ class Database:
         if executor is None or engine is None:
             raise Unavailable("The store is closed; the service is stopping or has not started.")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(executor, transact, engine, writes, function, args)
+        waiting = loop.run_in_executor(executor, transact, engine, writes, function, args)
+        try:
+            async with asyncio.timeout(None if self.is_sqlite else _PATIENCE_SECONDS):
+                return await waiting
+        except TimeoutError as error:
+            raise Unavailable(
+                "The database does not answer just now. Look whether it was done before you try "
+                "again, or try with the same idempotency key."
+            ) from error
 
 
 def transact(
@@ -137,33 +186,67 @@ def transact(
 ) -> T:
     """Call ``function(connection, *args)`` in a transaction of this thread.
 
+    It is called again where the transaction collided with another one and was rolled back.
+
     :raises Unavailable: the store could not be read or written; the text says what to do.
     """
-    try:
-        with (
-            engine.connect().execution_options(**{_WRITES: writes}) as connection,
-            connection.begin(),
-        ):
-            return function(connection, *args)
-    except DBAPIError as error:
-        told = explained(error, engine.url.database)
-        if told is None:
-            raise
-        raise told from error
+    options: dict[str, Any] = {_WRITES: writes}
+    if engine.dialect.name == "postgresql" and not writes:
+        # All that one call reads is one state of the store.
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    for tries in count(1):
+        try:
+            with (
+                engine.connect().execution_options(**options) as connection,
+                connection.begin(),
+            ):
+                changes.forget(connection)
+                result = function(connection, *args)
+                changes.count(connection)
+                return result
+        except DBAPIError as error:
+            if tries < _TRIES and getattr(error.orig, "sqlstate", None) in _COLLISIONS:
+                time.sleep(random.uniform(0, 0.05 * tries))  # noqa: S311 - nothing secret
+                continue
+            told = explained(error, engine.url.database)
+            if told is None:
+                raise
+            raise told from error
+        except (PendingRollbackError, ResourceClosedError, PoolTimeout) as error:
+            # The connection was lost within a transaction, where SQLAlchemy tells it like this.
+            raise Unavailable(_LOST) from error
+    raise AssertionError
 
 
 def explained(error: DBAPIError, path: str | None) -> Unavailable | None:
     """Turn a failure of the database itself, not of a statement, into plain words."""
     cause = error.orig
     if not isinstance(cause, sqlite3.Error):
+        told = _STATES.get(str(getattr(cause, "sqlstate", "")))
         is_lost = isinstance(error, OperationalError) or error.connection_invalidated
-        return (
-            Unavailable("The database cannot be reached just now; try again.") if is_lost else None
-        )
+        if told is None and not is_lost:
+            return None
+        return Unavailable(told or _LOST)
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     text = _TEXTS.get(code)
     return None if text is None else Unavailable(text.format(path=path))
 
+
+_TRIES = 6
+_COLLISIONS = frozenset({"40001", "40P01"})
+"""Serialization failures and deadlocks: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+_LOST = "The database cannot be reached just now. Nothing was lost; try again in a moment."
+_BUSY = "The database is busy. Try again in a moment."
+_STATES = {
+    "25006": "The database takes no changes just now. Try again in a moment.",
+    "28000": "The database refuses this login. Ask your admin to check the database's address.",
+    "28P01": "The database refuses this login. Ask your admin to check the database's address.",
+    "3D000": "There is no such database. Ask your admin to check the database's address.",
+    "53100": "The database's disk is full. Ask your admin to free some space.",
+    "53300": "The database has no connection to spare. Try again in a moment.",
+    "55P03": _BUSY,
+    "57014": _BUSY,
+}
 
 DAMAGED = (
     "The store {path} is damaged, and nothing was changed. Put back a copy of it, or move it and "

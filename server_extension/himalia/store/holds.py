@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, select, update
 from typing_extensions import override
 
 from himalia.core.model import Run, Status, Target
-from himalia.store.base import Change, Held, HoldStore
+from himalia.core.names import attempt_name
+from himalia.store import changes, ledger
+from himalia.store.base import Change, Held, HoldStore, Spell
+from himalia.store.claims import choose
 from himalia.store.database import Database
 from himalia.store.rows import decode_run, encode_change, status_values, to_micros
-from himalia.store.run_rows import LIVE, update_run
+from himalia.store.run_rows import HELD, update_run
 from himalia.store.tables import runs
 
-HELD = tuple(status.value for status in (Status.STARTING, Status.RUNNING, Status.STOPPING))
 _TOKEN = list(runs.c.keys()).index("token")
 
 
@@ -57,11 +58,12 @@ class SqlHolds(HoldStore):
 def _claim(
     connection: Connection, holder: str, now: datetime, lease_until: datetime, limit: int
 ) -> tuple[Held, ...]:
-    chosen = _choose(connection, to_micros(now), limit)
+    chosen = choose(connection, now, limit)
     if not chosen:
         return ()
     held = _hold(
         connection,
+        now,
         (runs.c.id.in_(chosen)) & (runs.c.live == Status.QUEUED.value),
         {
             **status_values(Status.STARTING),
@@ -69,6 +71,7 @@ def _claim(
             "reason": None,
             "progress": None,
             "not_before": 0,
+            "held_back": None,
             "holder": holder,
             "lease_until": to_micros(lease_until),
         },
@@ -85,6 +88,7 @@ def _take_over(
         is_free |= runs.c.holder == holder
     return _hold(
         connection,
+        now,
         runs.c.live.in_(HELD) & is_free,
         {"holder": holder, "lease_until": to_micros(lease_until)},
     )
@@ -120,69 +124,34 @@ def _change(connection: Connection, run_id: str, token: int, new: Change) -> Run
     if new.status.value not in HELD:
         values = {"reason": None, **values, "holder": None, "lease_until": 0}
     is_held = (runs.c.id == run_id) & (runs.c.token == token) & runs.c.holder.is_not(None)
-    return update_run(connection, is_held & runs.c.live.is_not(None), values, new.ended_at)
+    run = update_run(connection, is_held & runs.c.live.is_not(None), values, new.ended_at)
+    if run is not None:
+        _book(connection, run, new)
+    return run
 
 
 def _hold(
-    connection: Connection, condition: ColumnElement[bool], values: dict[str, Any]
+    connection: Connection, now: datetime, condition: ColumnElement[bool], values: dict[str, Any]
 ) -> tuple[Held, ...]:
     numbers = {"token": runs.c.token + 1, "revision": runs.c.revision + 1}
     rows = connection.execute(
         update(runs).where(condition).values({**values, **numbers}).returning(*runs.c)
     ).all()
+    if rows:
+        changes.note(connection)
+    for row in rows:
+        # Taken over, it has its entry already, unless a release before the ledger claimed it.
+        ledger.open_attempt(connection, row, now)
     return tuple(Held(run=decode_run(row), token=row[_TOKEN]) for row in rows)
 
 
-def _choose(connection: Connection, now: int, limit: int) -> list[str]:
-    """Choose who is next: of the owners with the fewest held runs, the one who waits longest."""
-    waiting = connection.execute(
-        select(runs.c.owner, func.min(runs.c.created_at))
-        .where(runs.c.live == Status.QUEUED.value)
-        .group_by(runs.c.owner)
-    ).all()
-    if not waiting:
-        return []
-    held = _held_by_owner(connection)
-    turns = [(held.get(owner, 0), since, owner) for owner, since in waiting]
-    heapq.heapify(turns)
-    queues: dict[str, Iterator[Row[Any]]] = {}
-    chosen: list[str] = []
-    while turns and len(chosen) < limit:
-        count, _, owner = heapq.heappop(turns)
-        if owner not in queues:
-            queues[owner] = iter(_queue(connection, owner, now, limit - len(chosen)))
-        following = next(queues[owner], None)
-        if following is not None:
-            chosen.append(following.id)
-            heapq.heappush(turns, (count + 1, following.created_at, owner))
-    return chosen
-
-
-def _held_by_owner(connection: Connection) -> dict[str, int]:
-    rows = connection.execute(
-        select(runs.c.owner, func.count()).where(runs.c.live.in_(HELD)).group_by(runs.c.owner)
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-def _queue(connection: Connection, owner: str, now: int, limit: int) -> list[Row[Any]]:
-    earlier = runs.alias("earlier")
-    has_earlier = exists().where(
-        earlier.c.schedule_id == runs.c.schedule_id,
-        earlier.c.live.in_(LIVE),
-        tuple_(earlier.c.created_at, earlier.c.id) < tuple_(runs.c.created_at, runs.c.id),
-    )
-    return list(
-        connection.execute(
-            select(runs.c.id, runs.c.created_at)
-            .where(
-                runs.c.live == Status.QUEUED.value,
-                runs.c.owner == owner,
-                runs.c.not_before <= now,
-                ~has_earlier,
-            )
-            .order_by(runs.c.created_at, runs.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-    )
+def _book(connection: Connection, run: Run, new: Change) -> None:
+    """Close the ledger's entry of the attempt that a change ends."""
+    if new.status.value in HELD:
+        return
+    if new.attempt is not None:
+        # It was put off before it started.
+        ledger.drop_entry(connection, attempt_name(run.id, new.attempt + 1))
+        return
+    spell = new.spell or Spell(until=datetime.now(UTC), use=new.use)
+    ledger.close_entry(connection, attempt_name(run.id, run.attempt), spell.until, spell.use)

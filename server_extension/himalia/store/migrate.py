@@ -23,7 +23,7 @@ def upgrade(address: str, target: str = "head") -> None:
 
     :raises Unavailable: the store cannot be reached.
     """
-    engine = make_engine(store_url(address))
+    engine = make_engine(store_url(address), is_patient=True)
     try:
         transact(engine, True, _upgrade, (target,))
     finally:

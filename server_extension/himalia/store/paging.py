@@ -18,6 +18,7 @@ from himalia.core.service import MAX_PAGE, Query
 
 MAX_SEARCH = 200
 _MAX_CURSOR = 2000
+_MAX_ROW_ID = 300
 
 T = TypeVar("T")
 
@@ -34,7 +35,14 @@ class Paging:
     _digest: str
 
     @classmethod
-    def of(cls, owner: str, query: Query, sorts: Mapping[str, type]) -> Paging:
+    def of(
+        cls,
+        owner: str,
+        query: Query,
+        sorts: Mapping[str, type],
+        *,
+        is_row_id: Callable[[str], bool] = is_id,
+    ) -> Paging:
         """Read a query; `sorts` maps what it may sort by to the type of its keys.
 
         :raises InvalidInput: naming the field that is wrong.
@@ -56,7 +64,7 @@ class Paging:
             field=field,
             is_descending=query.sort.startswith("-"),
             limit=query.limit,
-            after=_decode(query.cursor, digest, sorts[field]),
+            after=_decode(query.cursor, digest, sorts[field], is_row_id),
             _digest=digest,
         )
 
@@ -114,11 +122,18 @@ def _encode(digest: str, key: tuple[str | int, str]) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str | None, digest: str, key_type: type) -> tuple[str | int, str] | None:
+def is_short_text(text: str) -> bool:
+    """Tell whether `text` may be the id of a row whose ids are not made here."""
+    return len(text) <= _MAX_ROW_ID and text.isprintable() and text.isascii()
+
+
+def _decode(
+    cursor: str | None, digest: str, key_type: type, is_row_id: Callable[[str], bool]
+) -> tuple[str | int, str] | None:
     if cursor is None:
         return None
     found, key, row_id = _parts(cursor)
-    is_sane = type(key) is key_type and isinstance(row_id, str) and is_id(row_id)
+    is_sane = type(key) is key_type and isinstance(row_id, str) and is_row_id(row_id)
     if not is_sane or (isinstance(key, int) and not -(2**63) <= key < 2**63):
         raise _bad_cursor()
     if isinstance(key, str):

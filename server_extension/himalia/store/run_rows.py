@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -9,10 +10,12 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from himalia.core.errors import NotFound
 from himalia.core.model import Run, Status
+from himalia.store import changes
 from himalia.store.endings import store_messages
 from himalia.store.rows import Values, decode_run, encode_run, to_micros
 from himalia.store.tables import idempotency_keys, run_tags, runs, workloads
 
+HELD = tuple(status.value for status in (Status.STARTING, Status.RUNNING, Status.STOPPING))
 LIVE = tuple(status.value for status in Status if not status.is_terminal)
 
 
@@ -22,10 +25,17 @@ def insert_runs(connection: Connection, new: Sequence[Run]) -> None:
         return
     # Locked, so that the workload is not deleted in between.
     wanted = {run.workload_id for run in new}
-    there = select(workloads.c.id).where(workloads.c.id.in_(wanted)).with_for_update(read=True)
-    if set(connection.scalars(there)) != wanted:
+    there = select(workloads.c.id, workloads.c.spec).where(workloads.c.id.in_(wanted))
+    specs = {row.id: row.spec for row in connection.execute(there.with_for_update(read=True))}
+    if set(specs) != wanted:
         raise NotFound("There is no such workload.")
-    connection.execute(insert(runs), [encode_run(run) for run in new])
+    asked = {workload_id: _asked(spec) for workload_id, spec in specs.items()}
+    rows = [{**encode_run(run), **asked[run.workload_id]} for run in new]
+    for row in rows:
+        if row["rerun_of"] is not None:
+            row.update(_asked_before(connection, row["rerun_of"]))
+    connection.execute(insert(runs), rows)
+    changes.note(connection)
     tags = [
         {
             "object_id": run.id,
@@ -38,6 +48,25 @@ def insert_runs(connection: Connection, new: Sequence[Run]) -> None:
     ]
     if tags:
         connection.execute(insert(run_tags), tags)
+
+
+def _asked(spec: str) -> Values:
+    """Read from a spec what its runs are counted and booked by."""
+    said = json.loads(spec)
+    resources = said.get("resources") or {}
+    return {
+        "cpu": resources.get("cpu"),
+        "memory_bytes": resources.get("memory_bytes"),
+        "project": said.get("project") or "",
+    }
+
+
+def _asked_before(connection: Connection, run_id: str) -> Values:
+    """Return what an earlier run asked for: it is repeated as it was, whatever changed since."""
+    row = connection.execute(
+        select(runs.c.cpu, runs.c.memory_bytes, runs.c.project).where(runs.c.id == run_id)
+    ).one_or_none()
+    return {} if row is None or row.project is None else row._asdict()
 
 
 def update_run(
@@ -55,6 +84,7 @@ def update_run(
     ).one_or_none()
     if row is None:
         return None
+    changes.note(connection)
     run = decode_run(row)
     if run.status.is_terminal:
         store_messages(connection, run, now or datetime.now(UTC))
@@ -66,3 +96,4 @@ def delete_runs(connection: Connection, condition: ColumnElement[bool]) -> None:
     ids = select(runs.c.id).where(condition)
     connection.execute(delete(idempotency_keys).where(idempotency_keys.c.object_id.in_(ids)))
     connection.execute(delete(runs).where(condition))
+    changes.note(connection)

@@ -105,13 +105,18 @@ def _get(connection: Connection, owner: str, run_id: str) -> Run:
 
 
 def _position(connection: Connection, run: Run) -> int:
-    """Count the queued runs that come before this one if the owners take turns."""
+    """Count the queued runs that come before this one if the owners take turns.
+
+    Others' that a quota keeps do not come before it.
+    """
     queued = runs.c.live == Status.QUEUED.value
     earlier = tuple_(runs.c.created_at, runs.c.id) < tuple_(to_micros(run.created_at), run.id)
     mine = connection.scalar(select(func.count()).where(queued, runs.c.owner == run.owner, earlier))
     ahead = mine or 0
     others = connection.execute(
-        select(func.count()).where(queued, runs.c.owner != run.owner).group_by(runs.c.owner)
+        select(func.count())
+        .where(queued, runs.c.owner != run.owner, runs.c.held_back.is_(None))
+        .group_by(runs.c.owner)
     )
     return 1 + ahead + sum(min(count, ahead) for (count,) in others)
 

@@ -30,6 +30,7 @@ from himalia.core.spec import Spec
 from himalia.store import keys
 from himalia.store.base import Key, ScheduleStore
 from himalia.store.database import Database
+from himalia.store.notices import is_draining
 from himalia.store.paging import Paging
 from himalia.store.rows import (
     SCHEDULE_COLUMNS,
@@ -107,6 +108,8 @@ class SqlSchedules(ScheduleStore):
     def _due(
         self, connection: Connection, now: datetime, limit: int
     ) -> tuple[tuple[Schedule, Workload[Spec]], ...]:
+        if is_draining(connection):
+            return ()
         rows = connection.execute(
             select(*schedules.c, *workloads.c)
             .join(workloads, workloads.c.id == schedules.c.workload_id)
@@ -223,7 +226,7 @@ def _tick(
     next_tick_at: datetime | None,
     reason: Reason | None,
 ) -> bool:
-    if schedule.next_tick_at is None:
+    if schedule.next_tick_at is None or is_draining(connection):
         return False
     tick = to_micros(schedule.next_tick_at)
     is_undone = (schedules.c.id == schedule.id) & (schedules.c.next_tick_at == tick)
@@ -248,6 +251,8 @@ def _tick(
 
 
 def _next_tick_at(connection: Connection) -> datetime | None:
+    if is_draining(connection):
+        return None
     soonest = connection.scalar(
         select(func.min(schedules.c.next_tick_at)).where(schedules.c.paused == 0)
     )

@@ -13,7 +13,8 @@ from sqlalchemy import URL, Connection, Engine, insert, inspect, select
 from himalia.core.errors import Unavailable
 from himalia.store import sqlite_file
 from himalia.store.database import DAMAGED, lock, make_engine, store_url, transact
-from himalia.store.tables import HEAD, OLDEST_READER, compatibility, metadata, revision
+from himalia.store.tables import HEAD, OLDEST_READER, compatibility, revision
+from himalia.store.team_tables import people
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def prepare(url: URL) -> None:
         except OSError as error:
             raise Unavailable(f"The store {url.database} cannot be used: {error}.") from error
         return
-    engine = make_engine(url)
+    engine = make_engine(url, is_patient=True)
     try:
         found = transact(engine, True, _make_or_tell)
         if _is_older(found):
@@ -108,7 +109,7 @@ def _make_or_tell(connection: Connection) -> str:
 
 def _make(connection: Connection) -> None:
     # The same as all migrations from nothing, which a test compares, without their second.
-    metadata.create_all(connection)
+    people.metadata.create_all(connection)
     connection.execute(insert(revision), {"version_num": HEAD})
     connection.execute(insert(compatibility), {"oldest_reader": OLDEST_READER})
 

@@ -15,6 +15,7 @@ from himalia.store.messages import SqlMessages
 from himalia.store.rows import DecodeSpec
 from himalia.store.runs import SqlRuns
 from himalia.store.schedules import SqlSchedules
+from himalia.store.team_sql import SqlTeam
 from himalia.store.workloads import SqlWorkloads
 
 
@@ -31,6 +32,7 @@ class SqlStore(Store):
         self.holds = SqlHolds(self._database)
         self.schedules = SqlSchedules(self._database, decode_spec)
         self.messages = SqlMessages(self._database)
+        self.team = SqlTeam(self._database, decode_spec)
 
     @override
     async def open(self) -> None:

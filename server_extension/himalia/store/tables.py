@@ -109,7 +109,9 @@ for _limit in (workloads.c.keep_runs, workloads.c.keep_micros):
 workload_tags = Table(
     "workload_tags",
     metadata,
-    Column("object_id", text_type, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "object_id", text_type, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("tag", text_type, primary_key=True),
     Column("owner", text_type, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -125,7 +127,9 @@ Index(
 dependencies = Table(
     "dependencies",
     metadata,
-    Column("downstream", text_type, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "downstream", text_type, ForeignKey("workloads.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("position", Integer, primary_key=True),
     _id("upstream", ForeignKey("workloads.id")),
     Column("owner", text_type, nullable=False),
@@ -195,9 +199,7 @@ Index(
     postgresql_where=runs.c.schedule_id.is_not(None),
 )
 # Those of everybody, for admins; what is filtered by rides along.
-Index(
-    "runs_of_everybody", runs.c.created_at, runs.c.id, runs.c.owner, runs.c.kind, runs.c.folded
-)
+Index("runs_of_everybody", runs.c.created_at, runs.c.id, runs.c.owner, runs.c.kind, runs.c.folded)
 Index(
     "runs_of_everybody_by_status",
     runs.c.status,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from himalia.store.team_tables import metadata
+from himalia.store.team_tables import people
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=people.metadata,
     transactional_ddl=True,
 )
 context.run_migrations()
