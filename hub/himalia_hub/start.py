@@ -42,6 +42,8 @@ class Supervisor:
     def __init__(self, plan: Plan, proxy: str, arguments: Sequence[str] = ()) -> None:
         self._plan = plan
         self._token = plan.state.secret("start-token")
+        proxy_token = plan.state.secret("proxy-token")
+        self._head = {"Authorization": f"token {proxy_token}"}
         self._password = secrets.token_urlsafe(9) if plan.is_demo else ""
         path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', _PATH)}"
         given = {**os.environ, "PATH": path}
@@ -56,7 +58,7 @@ class Supervisor:
         self._proxy = Kept(
             "The proxy",
             [proxy, *proxy_arguments(plan)],
-            env={"PATH": path, "CONFIGPROXY_AUTH_TOKEN": plan.state.secret("proxy-token")},
+            env={"PATH": path, "CONFIGPROXY_AUTH_TOKEN": proxy_token},
         )
 
     async def run(self, told: asyncio.Event) -> int:
@@ -65,13 +67,11 @@ class Supervisor:
         hub: asyncio.Task[None] | None = None
         try:
             async with httpx.AsyncClient(timeout=5.0) as client:
-                if not await self._up(
-                    client, f"{self._plan.api_url}/api/routes", self._proxy, told
-                ):
+                if not await self._up(client, self._proxy, told):
                     return int(not told.is_set())
                 hub = asyncio.create_task(self._hub.run())
-                address = f"{self._plan.hub_url}{self._plan.base_url}hub/api"
-                if not await self._up(client, address, self._hub, told):
+                # The last thing that a hub does at its start is to have itself routed to.
+                if not await self._up(client, self._hub, told, target=self._plan.hub_url):
                     return int(not told.is_set())
                 self._say_where()
                 await self._mend(client, told)
@@ -82,13 +82,17 @@ class Supervisor:
         return 0
 
     async def _up(
-        self, client: httpx.AsyncClient, url: str, process: Kept, told: asyncio.Event
+        self, client: httpx.AsyncClient, process: Kept, told: asyncio.Event, *, target: str = ""
     ) -> bool:
-        """Wait until an address answers; False if its process ended before, or we are told to."""
+        """Wait until the proxy has a route to `target`; False if a process ended before, or we are
+        told to.
+        """
         end = asyncio.get_running_loop().time() + _START_SECONDS
         while not told.is_set() and process.endings == 0:
             with suppress(httpx.HTTPError):
-                if (await client.get(url)).status_code < 500 and process.pid is not None:
+                routes = await client.get(f"{self._plan.api_url}/api/routes", headers=self._head)
+                known = "".join(str(route.get("target")) for route in routes.json().values())
+                if target in known and process.pid is not None:
                     return True
             if asyncio.get_running_loop().time() > end:
                 break
@@ -161,6 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(f"A hub with the state folder {plan.state.folder} runs already.")
     except HimaliaError as error:
         sys.exit(error.message)
+    if plan.problem is not None:
+        sys.exit(plan.problem)
     if (proxy := shutil.which(given.proxy)) is None:
         sys.exit(
             f"The proxy {given.proxy} is not there. Install it with "

@@ -12,6 +12,7 @@ from traitlets.config.loader import PyFileConfigLoader
 
 from himalia.core.errors import InvalidInput
 from himalia_hub.later import Later
+from himalia_hub.readiness import why_not
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
@@ -59,6 +60,8 @@ class Plan:
     """Whether each user has a host of their own."""
     ssl_key: str = ""
     ssl_cert: str = ""
+    problem: str | None = None
+    """Why users' servers could not start."""
 
 
 def write(wish: Wish) -> Plan:
@@ -98,7 +101,15 @@ def write(wish: Wish) -> Plan:
         has_hosts=bool(hub.get("subdomain_host")),
         ssl_key=str(hub.get("ssl_key", "")),
         ssl_cert=str(hub.get("ssl_cert", "")),
+        problem=_problem(found, wish.python or settings.python, is_root=settings.is_root),
     )
+
+
+def _problem(found: Config, python: str, *, is_root: bool) -> str | None:
+    chosen = found.JupyterHub.get("spawner_class")
+    if chosen is not None and not isinstance(chosen, Later):
+        return None  # Somebody else's spawner has needs of its own.
+    return why_not(python, is_root=is_root)
 
 
 def _is_open(found: Config) -> bool:
