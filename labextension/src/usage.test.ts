@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { Run, ServerState, Standing } from './model';
-import { hours, limitsOf, months, queueWords, quotaHints, serverWords } from './usage';
+import { hours, limitsOf, months, queueWords, quotaHints, serverWords, span } from './usage';
 
 function standing(quota: Partial<Standing['quota']>, taken: Partial<Standing> = {}): Standing {
   return {
@@ -104,5 +104,13 @@ describe('words', () => {
     [120.4, '120 h']
   ])('%d hours are %s', (value, text) => {
     expect(hours(value)).toBe(text);
+  });
+  it.each([
+    [0, '0 h'],
+    [0.001, '3.6 s'],
+    [0.5, '30 min'],
+    [3.44, '3.4 h']
+  ])('a span of %d hours is %s', (value, text) => {
+    expect(span(value)).toBe(text);
   });
 });

@@ -1,4 +1,4 @@
-import { bytes, count } from './format';
+import { bytes, count, duration } from './format';
 import type { Run, ServerState, Standing } from './model';
 
 /** A calendar month in UTC, as quotas count them. */
@@ -134,6 +134,11 @@ export function serverWords(server: ServerState, now = Date.now()): string {
 export function hours(value: number): string {
   const digits = value >= 100 ? 0 : value >= 1 || value === 0 ? 1 : 2;
   return `${Number(value.toFixed(digits))} h`;
+}
+
+/** Write hours with the unit that fits: `3.3 s`, `12 min 5 s`, `3.4 h`. */
+export function span(value: number): string {
+  return value >= 1 || value === 0 ? hours(value) : duration(value * 3600);
 }
 
 /** Write the day of a moment, in the zone that months are counted in. */

@@ -6,7 +6,7 @@ import { useChanged, useHost, useShown } from '../host';
 import type { UsageEntry, UsageTotal } from '../model';
 import { ErrorNote } from '../parts';
 import { usePolled } from '../polling';
-import { decimal, hours } from '../usage';
+import { decimal, span } from '../usage';
 
 const EACH = 10_000;
 
@@ -21,14 +21,14 @@ export function TotalsTable(props: {
   return (
     <section aria-labelledby={id}>
       <h2 id={id}>{props.title}</h2>
-      <table className="hm-Table hm-Numbers" aria-labelledby={id}>
+      <table className="hm-Table hm-Numbers hm-mod-even" aria-labelledby={id}>
         <thead>
           <tr>
             <th scope="col">{props.subject}</th>
             <th scope="col">Entries</th>
-            <th scope="col">Hours</th>
-            <th scope="col">CPU hours used</th>
-            <th scope="col">CPU hours asked for</th>
+            <th scope="col">Time</th>
+            <th scope="col">CPU time used</th>
+            <th scope="col">CPU asked for</th>
             <th scope="col">GiB hours asked for</th>
           </tr>
         </thead>
@@ -39,9 +39,9 @@ export function TotalsTable(props: {
                 {total.name || total.subject || <i>{props.nameless ?? 'none'}</i>}
               </th>
               <td>{total.entries.toLocaleString()}</td>
-              <td>{hours(total.hours)}</td>
-              <td>{hours(total.cpu_hours)}</td>
-              <td>{hours(total.asked_cpu_hours)}</td>
+              <td>{span(total.hours)}</td>
+              <td>{span(total.cpu_hours)}</td>
+              <td>{span(total.asked_cpu_hours)}</td>
               <td>{decimal(total.asked_memory_gib_hours)}</td>
             </tr>
           ))}
