@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import subprocess
+import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,10 @@ from himalia.control.settings import Settings
 from himalia.extension import HimaliaExtension
 from himalia.handlers.openapi import document
 from himalia.kinds.registry import load_kinds
+from himalia_hub import roles
+from himalia_hub.demo import DemoAuthenticator
+from himalia_hub.identity.settings import OidcSettings
+from himalia_hub.settings import Himalia as HubSettings
 
 HERE = Path(__file__).resolve().parent
 NOTICE = "<!-- Written by `make docs`; change the code instead. -->"
@@ -29,7 +36,13 @@ ENVIRONMENT = {
     "Default: `himalia` in Jupyter's data folder (`jupyter --paths`).",
     "HIMALIA_URL": "Address of a Jupyter server that the command line and `himalia.Client` talk "
     "to, instead of this machine's own control.",
-    "HIMALIA_TOKEN": "That server's token.",
+    "HIMALIA_CONTROL_URL": "Address of a hub's control, `https://HUB/services/himalia/`, that the "
+    "command line and `himalia.Client` talk to where HIMALIA_URL is not set. Sessions and jobs of "
+    "a hub have it.",
+    "HIMALIA_TOKEN": "Token for either: a Jupyter server's, or one made on the hub's page *Token*. "
+    "In a hub's jobs it is the run's own. In sessions JUPYTERHUB_API_TOKEN takes its place.",
+    "HIMALIA_DEMO_PASSWORD": "Password of the demo logins of `make hub`; made at each start when "
+    "it is not set.",
 }
 """Every variable that the product reads from its users."""
 
@@ -62,13 +75,53 @@ def settings() -> str:
     return "\n".join(lines) + "\n"
 
 
+def hub() -> str:
+    """Describe the settings of a hub, and who may do what there."""
+    lines = [NOTICE, "# A hub: settings, scopes and roles", ""]
+    lines += ["In `jupyterhub_config.py`, before or after `configure(c)`.", ""]
+    for title, configurable, text in (
+        ("Himalia", HubSettings, "As `c.Himalia.NAME`."),
+        ("Login", OidcSettings, "As `c.Himalia.NAME` too; see [signing in](../how-to/sign-in.md)."),
+        ("DemoAuthenticator", DemoAuthenticator, "The logins of `c.Himalia.demo`."),
+    ):
+        lines += [f"## {title}", "", text, "", *_head("Name", "Default", "Meaning")]
+        lines += [*_traits(configurable), ""]
+    lines += ["## himalia-hub", "", "```text", _help("himalia_hub.start"), "```", ""]
+    lines += ["## Scopes", "", *_head("Scope", "What it allows")]
+    lines += [
+        _row(f"`{name}`", scope["description"]) for name, scope in roles.custom_scopes().items()
+    ]
+    lines += ["", "## Roles", "", *_head("Who", "Scopes beyond JupyterHub's own")]
+    lines += [
+        _row("every user (`user`)", _codes(roles.user_scopes())),
+        _row("the token of a user's server", _codes(roles.server_scopes())),
+        _row("those in `group_admins`", _codes([f"{roles.ADMIN}!group=NAME", roles.ACCESS])),
+        _row("JupyterHub's admins", f"`{roles.HUB_ADMIN}`, which counts as `{roles.ADMIN}`"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _help(module: str) -> str:
+    """Return what a program says of itself."""
+    said = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "90"},
+    )  # fmt: skip
+    return said.stdout.rstrip()
+
+
+def _codes(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
 def _traits(configurable: type[HasTraits]) -> Iterator[str]:
     for name, trait in sorted(configurable.class_own_traits(config=True).items()):
         yield _row(f"`{name}`", f"`{_default(trait)}`", str(trait.help))
 
 
 def _default(trait: TraitType[Any, Any]) -> str:
-    return trait.default_value_repr()
+    # A set has no order of its own.
+    return trait.default_value_repr().replace("set()", "{}")
 
 
 def command_line() -> str:
@@ -239,6 +292,7 @@ def _row(*cells: str) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
+    "hub.md": hub,
     "kinds.md": kinds,
     "rest.md": rest,
     "settings.md": settings,

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     page for part in ("*.md", "docs/**/*.md", "benchmarks/*.md") for page in ROOT.glob(part)
 )
-WRITTEN = ("command-line.md", "kinds.md", "rest.md", "settings.md")
+WRITTEN = ("command-line.md", "hub.md", "kinds.md", "rest.md", "settings.md")
 BETWEEN_OUR_PROCESSES = {"HIMALIA_ATTEMPT", "HIMALIA_LOCK_FD"}
 
 
@@ -45,7 +45,8 @@ def test_the_reference_is_what_the_code_says(reference: ModuleType, name: str) -
 
 def test_every_environment_variable_is_documented(reference: ModuleType) -> None:
     read = set()
-    for path in (ROOT / "server_extension/himalia").rglob("*.py"):
+    product = (ROOT / "server_extension/himalia", ROOT / "hub/himalia_hub")
+    for path in (path for folder in product for path in folder.rglob("*.py")):
         read |= set(re.findall(r"""["'](HIMALIA_[A-Z_]+)["']""", path.read_text()))
     assert read - BETWEEN_OUR_PROCESSES == set(reference.ENVIRONMENT)
 
