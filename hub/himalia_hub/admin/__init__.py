@@ -1,0 +1,1 @@
+"""The admin page: served by control, in the hub's own look."""
