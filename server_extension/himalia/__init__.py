@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from himalia.client import AsyncClient as AsyncClient
     from himalia.client import Client as Client
+    from himalia.client.tokens import token as token
 
 __version__ = "0.1.0"
 
@@ -16,6 +17,7 @@ _LAZY = {
     "AsyncClient": "himalia.client",
     "Client": "himalia.client",
     "load_ipython_extension": "himalia.magics",
+    "token": "himalia.client.tokens",
 }
 
 

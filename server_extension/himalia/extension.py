@@ -16,6 +16,7 @@ from himalia.handlers.openapi import document
 from himalia.handlers.routes import table
 from himalia.handlers.session import session_handlers
 from himalia.kinds.registry import load_kinds
+from himalia.sockets import Guard, guard
 
 
 class HimaliaExtension(ExtensionApp):
@@ -24,6 +25,8 @@ class HimaliaExtension(ExtensionApp):
     name = "himalia"
     extension_url = "/lab"
     load_other_extensions = True
+
+    _guard: Guard | None = None
 
     home = Unicode(
         "",
@@ -56,8 +59,11 @@ class HimaliaExtension(ExtensionApp):
         root = Path(self.serverapp.root_dir).resolve()
         handlers = session_handlers(table(kinds.values()), api, root=root)
         self.handlers.extend(handlers)
+        self._guard = guard(self.serverapp)
 
     @override
     async def stop_extension(self) -> None:
+        if self._guard is not None:
+            self._guard.end()
         if "service" in self.__dict__:
             await self.service.close()

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
+from jupyterhub import log
 from oauthenticator.generic import GenericOAuthenticator
 from tornado import web
 from typing_extensions import override
@@ -62,6 +63,7 @@ class OidcAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         self.enable_auth_state = True
         self.enable_pkce = True
         self.manage_groups = True
+        self.any_allow_config = True
         self.refresh_pre_spawn = True
         self.auth_refresh_age = _CHECKED_SECONDS
         self.auth_refresh_strict = True
@@ -82,6 +84,8 @@ class OidcAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         self.names = Names(app.db, self._accounts())
         if self.watch.admission.is_nobody:
             self.log.warning(NOBODY)
+        # JupyterHub writes the addresses of redirects to its log, without what these name.
+        log.SCRUB_PARAM_KEYS = tuple({*log.SCRUB_PARAM_KEYS, "nonce"})
         self._working = asyncio.get_event_loop().create_task(self.watch.run())
         return [
             *super().get_handlers(app),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import secrets
 import time
 from typing import Any
@@ -223,7 +222,7 @@ class BackchannelLogoutHandler(_Quiet):
     def _answer(self, status: int) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.finish("{}" if status == 200 else '{"error": "invalid_request"}')  # noqa: PLR2004
+        self.finish("{}" if status == 200 else '{"error": "invalid_request"}')
 
     @override
     def check_xsrf_cookie(self) -> None:
@@ -263,7 +262,7 @@ class TokenHandler(APIHandler):  # type: ignore[misc]
 
 def path_only(handler: Any, wanted: str) -> str:
     """Return where to go after a login: a path on this hub's own origin, or nothing."""
-    if not wanted or any(ord(letter) < 33 for letter in wanted):  # noqa: PLR2004
+    if not wanted or any(ord(letter) < 33 for letter in wanted):
         return ""
     path = str(handler._validate_next_url(wanted))  # noqa: SLF001 - JupyterHub's own check
     is_path = path.startswith("/") and path[1:2] not in {"/", "\\"}

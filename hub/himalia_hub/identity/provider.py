@@ -150,7 +150,7 @@ class Provider:
             answer = await self._http.request(method, url, **options)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ProviderUnavailable(type(error).__name__) from None
-        if answer.status_code >= 500 or answer.status_code == 429:  # noqa: PLR2004
+        if answer.status_code >= 500 or answer.status_code == 429:
             raise ProviderUnavailable(f"HTTP {answer.status_code}")
         said: Any = {}
         if answer.content and len(answer.content) <= _MAX_ANSWER_BYTES:
