@@ -57,7 +57,10 @@ export async function ask(method, path, { query, body, signal } = {}) {
   try {
     answer = await fetch(address(path, query), {
       method,
-      headers: { ...headers(), ...(body ? { 'Content-Type': 'application/json' } : {}) },
+      headers: {
+        ...headers(),
+        ...(body ? { 'Content-Type': 'application/json' } : {})
+      },
       body: body ? JSON.stringify(body) : undefined,
       credentials: 'same-origin',
       cache: 'no-store',

@@ -11,7 +11,9 @@ function times({ since, until, ...others }) {
     ...others,
     since: since ? new Date(`${since}T00:00:00`).toISOString() : null,
     // The whole of its last day.
-    until: until ? new Date(new Date(`${until}T00:00:00`).getTime() + 86_400_000).toISOString() : null
+    until: until
+      ? new Date(new Date(`${until}T00:00:00`).getTime() + 86_400_000).toISOString()
+      : null
   };
 }
 

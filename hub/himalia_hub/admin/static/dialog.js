@@ -21,7 +21,10 @@ export function confirm({ title, content, action, destroys = false, act }) {
     const cancel = button('Cancel', () => dialog.close());
     const go = h(
       'button',
-      { type: 'submit', class: `btn btn-sm btn-${destroys ? 'danger' : 'primary'}` },
+      {
+        type: 'submit',
+        class: `btn btn-sm btn-${destroys ? 'danger' : 'primary'}`
+      },
       action
     );
     const form = h(

@@ -48,7 +48,10 @@ export function fill(parent, ...children) {
  * @param {string} text
  */
 export function plain(text) {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g, '\ufffd');
+  return text.replace(
+    /[\u0000-\u0008\u000b-\u001f\u007f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g,
+    '\ufffd'
+  );
 }
 
 /**
@@ -122,7 +125,10 @@ export function choice(options, chosen, change) {
   const made = /** @type {HTMLSelectElement} */ (
     h(
       'select',
-      { class: 'form-select form-select-sm', onchange: () => change?.(made.value) },
+      {
+        class: 'form-select form-select-sm',
+        onchange: () => change?.(made.value)
+      },
       options.map(([value, label]) => h('option', { value, selected: value === chosen }, label))
     )
   );
@@ -137,6 +143,10 @@ export function choice(options, chosen, change) {
  */
 export function input(properties) {
   return /** @type {HTMLInputElement} */ (
-    h('input', { class: 'form-control form-control-sm', autocomplete: 'off', ...properties })
+    h('input', {
+      class: 'form-control form-control-sm',
+      autocomplete: 'off',
+      ...properties
+    })
   );
 }

@@ -10,7 +10,10 @@ const STEPS = /** @type {[Intl.RelativeTimeFormatUnit, number][]} */ ([
   ['second', SECOND]
 ]);
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
-const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const absolute = new Intl.DateTimeFormat(undefined, {
+  dateStyle: 'medium',
+  timeStyle: 'medium'
+});
 
 /**
  * Write how long ago something was, or when it will be.
@@ -83,7 +86,8 @@ const numbers = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
  *
  * @param {number | null | undefined} value
  */
-export const number = value => (value === null || value === undefined ? '–' : numbers.format(value));
+export const number = value =>
+  value === null || value === undefined ? '–' : numbers.format(value);
 
 /** Bytes in a GiB. */
 export const GIB = 2 ** 30;

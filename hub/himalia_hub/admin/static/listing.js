@@ -32,7 +32,9 @@ const PAUSE_MILLIS = 250;
 export function makeListing({ path, filters = [], fixed = {}, translate, table, changed, beside }) {
   const shown = makeTable(table);
   const trouble = h('div', { role: 'alert' });
-  const more = button('Show more', () => load({ after: cursor }), { key: 'more' });
+  const more = button('Show more', () => load({ after: cursor }), {
+    key: 'more'
+  });
   const extra = h('div', { class: 'himalia-beside' });
   const form = h('form', {
     class: 'himalia-filters',
@@ -150,8 +152,12 @@ export function makeListing({ path, filters = [], fixed = {}, translate, table, 
     const text = error instanceof ApiError ? error.message : 'Something went wrong on this page.';
     fill(
       trouble,
-      h('div', { class: 'alert alert-danger himalia-trouble' }, h('span', {}, text),
-        button('Try again', () => load()))
+      h(
+        'div',
+        { class: 'alert alert-danger himalia-trouble' },
+        h('span', {}, text),
+        button('Try again', () => load())
+      )
     );
   }
 

@@ -50,7 +50,7 @@ export async function follow(changed, tell) {
 /**
  * Call `changed` at each event, until the stream ends or falls silent.
  *
- * @param {ReadableStream<Uint8Array>} body
+ * @param {ReadableStream<Uint8Array<ArrayBuffer>>} body
  * @param {AbortController} stop
  * @param {() => void} changed
  */

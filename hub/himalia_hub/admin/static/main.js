@@ -5,6 +5,7 @@ import { makeAudit } from './audit.js';
 import { fill, h } from './dom.js';
 import { tick } from './format.js';
 import { follow } from './live.js';
+import { reach, showNotice } from './notice.js';
 import { makeOrphans } from './orphans.js';
 import { makeOverview } from './overview.js';
 import { makePeople } from './people.js';
@@ -102,27 +103,13 @@ function say(text) {
   }, SAID_MILLIS);
 }
 
-/** @param {any} notice */
-function showNotice(notice) {
-  fill(
-    part('notice'),
-    notice.is_draining
-      ? h(
-          'div',
-          { class: 'alert alert-warning' },
-          h('strong', {}, 'Draining. '),
-          'Nothing new starts; what runs goes on.',
-          notice.changed_by ? ` Set by ${notice.changed_by}.` : ''
-        )
-      : null,
-    notice.banner ? h('div', { class: 'alert alert-info' }, notice.banner) : null
-  );
-}
-
 /** Read which tab, with which filters, the address names. */
 function place() {
   const [id = '', query = ''] = location.hash.slice(1).split('?');
-  return { id: tabs.has(id) ? id : 'overview', values: Object.fromEntries(new URLSearchParams(query)) };
+  return {
+    id: tabs.has(id) ? id : 'overview',
+    values: Object.fromEntries(new URLSearchParams(query))
+  };
 }
 
 /** @param {string} id @param {Record<string, string>} values */
@@ -192,12 +179,6 @@ function build(context) {
   fill(part('tabs'), list, ...[...tabs.values()].map(tab => tab.node));
 }
 
-/** @param {Rights} rights */
-function reach(rights) {
-  const whom = rights.groups ? `the members of ${rights.groups.join(', ')}` : 'everybody';
-  return rights.may_write ? `You administer ${whom}.` : `You see ${whom}, and change nothing.`;
-}
-
 async function start() {
   /** @type {Rights} */
   const rights = await ask('GET', 'rights');
@@ -209,7 +190,7 @@ async function start() {
       refreshedAt = 0;
       await refresh();
     },
-    notice: showNotice,
+    notice: notice => showNotice(part('notice'), notice),
     go: (id, values) => {
       const to = written(id, values);
       if (location.hash === to) {

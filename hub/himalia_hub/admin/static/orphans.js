@@ -46,6 +46,7 @@ export function makeOrphans(context) {
       },
       {
         title: 'Action',
+        acts: true,
         cell: orphan =>
           context.rights.may_write &&
           button(WORDS[orphan.what]?.[1] ?? 'End', () => end(orphan), {

@@ -96,9 +96,12 @@ export function makeOverview(context) {
     'section',
     { class: 'himalia-box', 'aria-labelledby': 'himalia-drain' },
     h('h2', { id: 'himalia-drain' }, 'Drain'),
-    h('p', { class: 'text-body-secondary' },
+    h(
+      'p',
+      { class: 'text-body-secondary' },
       'While it is on, nothing new starts and schedules rest; what runs goes on to its end. ',
-      'Use it before maintenance.'),
+      'Use it before maintenance.'
+    ),
     h('div', { class: 'himalia-row' }, drain, drainWords)
   );
 
@@ -140,19 +143,27 @@ export function makeOverview(context) {
           fill(node, number(found[key]));
         }
       }
-      cards.querySelector('.himalia-card-failed_day')
+      cards
+        .querySelector('.himalia-card-failed_day')
         ?.classList.toggle('himalia-bad', found.failed_day > 0);
       fill(trouble);
       notice = found.notice;
       context.notice(notice);
       drawNotice();
-      fill(controls, `${number(found.controls)} control ${found.controls === 1 ? 'process is' : 'processes are'} alive.`);
+      fill(
+        controls,
+        `${number(found.controls)} control ${found.controls === 1 ? 'process is' : 'processes are'} alive.`
+      );
     } catch (error) {
       const shown = error instanceof ApiError ? error.message : 'Something went wrong.';
       fill(
         trouble,
-        h('div', { class: 'alert alert-danger himalia-trouble' }, h('span', {}, shown),
-          button('Try again', refresh))
+        h(
+          'div',
+          { class: 'alert alert-danger himalia-trouble' },
+          h('span', {}, shown),
+          button('Try again', refresh)
+        )
       );
     }
   }

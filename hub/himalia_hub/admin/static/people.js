@@ -56,7 +56,9 @@ async function transfer(context, row) {
     action: 'Transfer',
     act: async () => {
       const path = `people/${encodeURIComponent(person.owner)}/transfer`;
-      ({ workloads: moved } = await ask('POST', path, { body: { heir: heir.value.trim() } }));
+      ({ workloads: moved } = await ask('POST', path, {
+        body: { heir: heir.value.trim() }
+      }));
     }
   });
   if (isDone) {
@@ -85,7 +87,11 @@ function servers(context, row) {
           h('span', { class: 'himalia-name' }, server.name || 'default'),
           h('small', { class: 'himalia-why text-body-secondary' }, server.why),
           server.stop_at &&
-            h('small', { class: 'himalia-why text-body-secondary' }, `Stops ${full(server.stop_at)}.`)
+            h(
+              'small',
+              { class: 'himalia-why text-body-secondary' },
+              `Stops ${full(server.stop_at)}.`
+            )
         ),
         context.rights.may_write &&
           button('Stop', () => stopServer(context, row, server), {
@@ -134,14 +140,26 @@ export function makePeople(context) {
       empty: 'Nobody matches.',
       columns: [
         { title: 'Person', heads: true, cell: row => name(row.person) },
-        { title: 'Last active', cell: row => moment(row.person.last_seen_at) },
+        {
+          title: 'Last active',
+          cell: row => moment(row.person.last_seen_at)
+        },
         { title: 'Servers', cell: row => servers(context, row) },
         { title: 'Running', numeric: true, cell: row => number(row.running) },
         { title: 'Waiting', numeric: true, cell: row => number(row.queued) },
-        { title: 'Workloads', numeric: true, cell: row => number(row.workloads) },
-        { title: 'Hours this month', numeric: true, cell: row => number(row.month_hours) },
+        {
+          title: 'Workloads',
+          numeric: true,
+          cell: row => number(row.workloads)
+        },
+        {
+          title: 'Hours this month',
+          numeric: true,
+          cell: row => number(row.month_hours)
+        },
         {
           title: 'Action',
+          acts: true,
           cell: row =>
             context.rights.may_write &&
             row.workloads > 0 &&

@@ -52,12 +52,16 @@ export function makeQuotas(context) {
       })),
       {
         title: 'Action',
+        acts: true,
         cell: quota =>
           mayChange(quota) &&
           h(
             'div',
             { class: 'himalia-row' },
-            button('Edit…', () => edit(quota), { name: `Edit the quota of ${named(quota)}`, key: 'edit' }),
+            button('Edit…', () => edit(quota), {
+              name: `Edit the quota of ${named(quota)}`,
+              key: 'edit'
+            }),
             button('Remove', () => remove(quota), {
               kind: 'outline-danger',
               name: `Remove the quota of ${named(quota)}`,
@@ -71,7 +75,11 @@ export function makeQuotas(context) {
   /** @param {any} [quota] */
   async function edit(quota) {
     const scopes = rights.groups === null ? SCOPES : SCOPES.slice(0, 1);
-    const subject = input({ value: quota?.subject ?? '', maxlength: 255, spellcheck: 'false' });
+    const subject = input({
+      value: quota?.subject ?? '',
+      maxlength: 255,
+      spellcheck: 'false'
+    });
     const subjectField = field('Name', subject, 'Of the user or the group at this hub');
     const scope = choice(scopes, quota?.scope ?? 'user', chosen => {
       subjectField.hidden = chosen === 'everyone';
@@ -81,7 +89,13 @@ export function makeQuotas(context) {
     subject.required = scope.value !== 'everyone';
     const limits = LIMITS.map(([name, label, unit, step]) => {
       const value = quota && quota[name] !== null ? quota[name] / unit : '';
-      const made = input({ type: 'number', min: 0, step, value, placeholder: 'no limit' });
+      const made = input({
+        type: 'number',
+        min: 0,
+        step,
+        value,
+        placeholder: 'no limit'
+      });
       return { name, label, unit, made };
     });
     const put = () => ({
@@ -96,7 +110,11 @@ export function makeQuotas(context) {
       content: [
         quota ? null : field('For', scope),
         quota ? null : subjectField,
-        h('div', { class: 'himalia-limits' }, limits.map(({ label, made }) => field(label, made))),
+        h(
+          'div',
+          { class: 'himalia-limits' },
+          limits.map(({ label, made }) => field(label, made))
+        ),
         h('p', { class: 'text-body-secondary' }, 'An empty field sets no limit.')
       ],
       action: 'Save',
@@ -114,7 +132,11 @@ export function makeQuotas(context) {
     const isDone = await confirm({
       title: `Remove the quota of ${named(quota)}?`,
       content: [
-        h('p', {}, quota.scope === 'user' ? 'Everyone’s holds for them then.' : 'It limits nobody then.')
+        h(
+          'p',
+          {},
+          quota.scope === 'user' ? 'Everyone’s holds for them then.' : 'It limits nobody then.'
+        )
       ],
       action: 'Remove the quota',
       destroys: true,
@@ -138,7 +160,14 @@ export function makeQuotas(context) {
 
   const add = rights.may_write && button('New quota…', () => edit(), { kind: 'primary' });
   const node = h('div', {}, h('div', { class: 'himalia-filters' }, add), trouble, table.node);
-  return { id: 'quotas', title: 'Quotas', node, restMillis: 5000, open: refresh, refresh };
+  return {
+    id: 'quotas',
+    title: 'Quotas',
+    node,
+    restMillis: 5000,
+    open: refresh,
+    refresh
+  };
 }
 
 /** @param {string} text @param {number} unit @param {string} name */

@@ -140,7 +140,7 @@ export function makeRuns(context) {
           numeric: true,
           cell: row => lasted(row.run.started_at, row.run.ended_at)
         },
-        { title: 'Action', cell: row => act(context, row) }
+        { title: 'Action', acts: true, cell: row => act(context, row) }
       ]
     }
   });
@@ -165,7 +165,7 @@ export function makeQueue(context) {
         status,
         { title: 'Waits since', cell: row => moment(row.run.created_at) },
         { title: 'Not before', cell: row => moment(row.run.not_before) },
-        { title: 'Action', cell: row => act(context, row) }
+        { title: 'Action', acts: true, cell: row => act(context, row) }
       ]
     }
   });

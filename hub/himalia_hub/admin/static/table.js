@@ -8,6 +8,7 @@ import { fill, h } from './dom.js';
  * @property {(row: any, index: number) => import('./dom.js').Child | import('./dom.js').Child[]} cell
  * @property {boolean} [numeric]
  * @property {boolean} [heads] whether it names the row
+ * @property {boolean} [acts] whether it holds buttons
  */
 
 /**
@@ -24,9 +25,7 @@ export function makeTable({ caption, columns, key, empty }) {
     h(
       'tr',
       {},
-      columns.map(column =>
-        h('th', { scope: 'col', class: column.numeric && 'text-end' }, column.title)
-      )
+      columns.map(column => h('th', { scope: 'col', class: aligned(column) }, column.title))
     )
   );
   const table = h(
@@ -44,9 +43,7 @@ export function makeTable({ caption, columns, key, empty }) {
   const cells = (item, index) =>
     columns.map(column => {
       const content = column.cell(item, index);
-      const made = column.heads
-        ? h('th', { scope: 'row' })
-        : h('td', { class: column.numeric && 'text-end text-nowrap' });
+      const made = column.heads ? h('th', { scope: 'row' }) : h('td', { class: aligned(column) });
       fill(made, ...(Array.isArray(content) ? content : [content]));
       return made;
     });
@@ -78,12 +75,17 @@ export function makeTable({ caption, columns, key, empty }) {
     if (held && document.activeElement === document.body) {
       const row = next.get(held.key)?.row;
       const again = row?.querySelector(`[data-act="${CSS.escape(held.act)}"]`);
-      (again instanceof HTMLElement ? again : node).focus({ preventScroll: true });
+      (again instanceof HTMLElement ? again : node).focus({
+        preventScroll: true
+      });
     }
   }
 
   return { node, update };
 }
+
+/** @param {Column} column */
+const aligned = column => (column.numeric || column.acts) && 'text-end text-nowrap';
 
 /**
  * Return which control of which row has the focus.
@@ -96,5 +98,8 @@ function focused(body) {
     return null;
   }
   const row = active.closest('tr');
-  return { key: row?.getAttribute('data-key') ?? '', act: active.getAttribute('data-act') ?? '' };
+  return {
+    key: row?.getAttribute('data-key') ?? '',
+    act: active.getAttribute('data-act') ?? ''
+  };
 }

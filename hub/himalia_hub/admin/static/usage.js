@@ -55,14 +55,26 @@ export function makeUsage(context) {
           })
       },
       { title: 'Hours', numeric: true, cell: total => number(total.hours) },
-      { title: 'CPU hours used', numeric: true, cell: total => number(total.cpu_hours) },
-      { title: 'CPU hours asked', numeric: true, cell: total => number(total.asked_cpu_hours) },
+      {
+        title: 'CPU hours used',
+        numeric: true,
+        cell: total => number(total.cpu_hours)
+      },
+      {
+        title: 'CPU hours asked',
+        numeric: true,
+        cell: total => number(total.asked_cpu_hours)
+      },
       {
         title: 'GiB hours asked',
         numeric: true,
         cell: total => number(total.asked_memory_gib_hours)
       },
-      { title: 'Entries', numeric: true, cell: total => number(total.entries) }
+      {
+        title: 'Entries',
+        numeric: true,
+        cell: total => number(total.entries)
+      }
     ]
   });
   const node = h('div', {}, form, trouble, table.node);
@@ -122,7 +134,12 @@ export function makeUsage(context) {
         values = { ...values, by: chosen };
         change();
       });
-      fill(form, field('Month (UTC)', month), field('By', by), h('div', { class: 'himalia-beside' }, link));
+      fill(
+        form,
+        field('Month (UTC)', month),
+        field('By', by),
+        h('div', { class: 'himalia-beside' }, link)
+      );
       draw();
       await refresh();
     }

@@ -15,7 +15,11 @@ async function remove(context, row) {
   const isDone = await confirm({
     title: `Delete ${named(row)}?`,
     content: [
-      h('p', {}, 'Its schedules, its runs and all their files are deleted with it. This cannot be undone.')
+      h(
+        'p',
+        {},
+        'Its schedules, its runs and all their files are deleted with it. This cannot be undone.'
+      )
     ],
     action: `Delete the ${row.workload.kind}`,
     destroys: true,
@@ -67,6 +71,7 @@ export function makeWorkloads(context) {
         { title: 'Made', cell: row => moment(row.workload.created_at) },
         {
           title: 'Action',
+          acts: true,
           cell: row =>
             context.rights.may_write &&
             button('Delete', () => remove(context, row), {
