@@ -15,7 +15,11 @@ from tornado.httpclient import HTTPResponse
 from himalia.control.launcher import stop_control
 from himalia.core.places import Places
 
-pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.servers.postgres"]
+pytest_plugins = [
+    "pytest_jupyter.jupyter_server",
+    "tests.servers.people",
+    "tests.servers.postgres",
+]
 
 PATIENCE_SECONDS = 60.0
 

@@ -19,6 +19,8 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 from typing_extensions import override
 
+from himalia.agents import AgentBackend, AgentPremises, Agents
+from himalia.backends.base import Backend
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.errors import InvalidInput
 from himalia.core.local import LocalService, LocalSettings
@@ -39,19 +41,21 @@ from himalia.core.model import (
 )
 from himalia.core.names import new_id
 from himalia.core.places import Places
+from himalia.core.premises import Premises
 from himalia.core.service import Caller, WorkloadService
 from himalia.core.spec import Spec
 from himalia.handlers.base import Api
 from himalia.handlers.control import control_application
 from himalia.handlers.routes import table
 from himalia.kinds.job import JobSpec
-from himalia.kinds.registry import load_kinds
+from himalia.kinds.registry import Kinds, load_kinds
 from himalia.remote import RemoteService
 from himalia.remote.transport import Transport
 from himalia.store import schema
 from himalia.store.base import Held, Store
 from himalia.store.database import store_url
 from himalia.store.sql import SqlStore
+from tests.servers.people import People, quick
 from tests.servers.postgres import Postgres
 
 # A store is a fixture that gives the address of an empty one.
@@ -233,10 +237,27 @@ async def _remote(local: LocalService) -> AsyncIterator[WorkloadService]:
             await server.close_all_connections()
 
 
-# A service is a function that takes the local one and gives, for a while, one over it.
-SERVICES: dict[str, Callable[[LocalService], AbstractAsyncContextManager[WorkloadService]]] = {
-    "local": nullcontext,
-    "remote": _remote,
+def _own_files(places: Places, kinds: Kinds, _people: People) -> tuple[Backend, Premises]:
+    return LocalBackend(places), LocalPremises(places, kinds)
+
+
+def _agents(_places: Places, _kinds: Kinds, people: People) -> tuple[Backend, Premises]:
+    agents = Agents(people.of_owner, quick())
+    return AgentBackend(agents), AgentPremises(agents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """What a service is over: who touches files, and how one asks."""
+
+    files: Callable[[Places, Kinds, People], tuple[Backend, Premises]]
+    over: Callable[[LocalService], AbstractAsyncContextManager[WorkloadService]]
+
+
+SERVICES = {
+    "local": Composition(files=_own_files, over=nullcontext),
+    "remote": Composition(files=_own_files, over=_remote),
+    "agents": Composition(files=_agents, over=nullcontext),
 }
 
 _OWNER = "Test-Owner"
@@ -244,22 +265,24 @@ _OWNER = "Test-Owner"
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=sorted(SERVICES))
 async def service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, people: People
 ) -> AsyncIterator[WorkloadService]:
     """An open service with a state folder of its own, kept for all of its tests."""
+    composition = SERVICES[request.param]
     places = Places(home=tmp_path_factory.mktemp("home")).prepare()
     kinds = load_kinds()
+    backend, premises = composition.files(places, kinds, people)
     local = LocalService(
         store=SqlStore(places.store, kinds.decode_spec),
-        backend=LocalBackend(places),
-        premises=LocalPremises(places, kinds),
+        backend=backend,
+        premises=premises,
         kinds=kinds,
         places=places,
         settings=LocalSettings(max_running=2),
     )
     await local.open()
     try:
-        async with SERVICES[request.param](local) as opened:
+        async with composition.over(local) as opened:
             yield opened
     finally:
         await local.close()
@@ -354,16 +377,14 @@ class World:
 
 
 @pytest.fixture
-def alice(service: WorkloadService, tmp_path: Path) -> World:
+def alice(service: WorkloadService, people: People) -> World:
     """A caller nobody heard of before."""
-    root = tmp_path / "alice"
-    root.mkdir()
+    root = people.root("alice")
     return World(service=service, caller=Caller(owner=f"alice-{new_id('usr')}", root=root))
 
 
 @pytest.fixture
-def bob(service: WorkloadService, tmp_path: Path) -> World:
+def bob(service: WorkloadService, people: People) -> World:
     """Another one, on the same service."""
-    root = tmp_path / "bob"
-    root.mkdir()
+    root = people.root("bob")
     return World(service=service, caller=Caller(owner=f"bob-{new_id('usr')}", root=root))

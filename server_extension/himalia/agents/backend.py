@@ -46,7 +46,7 @@ _LOOKS_AT_ONCE = 4
 class AgentBackend(Backend):
     """Attempts as process groups on this machine, under their owners' accounts."""
 
-    name: ClassVar[str] = "agents"
+    name: ClassVar[str] = "local"
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents

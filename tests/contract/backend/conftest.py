@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from himalia.agents import Account, AgentBackend, Agents
 from himalia.backends.base import AttemptRef, Backend, Observation, Phase
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.names import new_id
@@ -20,37 +22,49 @@ from himalia.core.places import Places
 from himalia.core.spec import Resources
 from himalia.kinds.base import RunPlan
 from himalia.runners.task import RUNNER, NotebookTask
+from tests.servers.people import People, quick
 
 _PATIENCE_SECONDS = 90
 _ENDS = (Phase.ENDED, Phase.LOST)
 
 
-def _local_warm(places: Places) -> Backend:
+def _local_warm(places: Places, _people: People) -> Backend:
     return LocalBackend(places, pool_size=1)
 
 
-def _local_cold(places: Places) -> Backend:
+def _local_cold(places: Places, _people: People) -> Backend:
     return LocalBackend(places, pool_size=0)
 
 
+def _agents(places: Places, people: People) -> Backend:
+    async def account(owner: str) -> Account:
+        # The owner's things lie where these tests look for them.
+        assert places.home.parts[-2:] == (".himalia", owner)
+        return replace(people.account(PERSON), home=places.home.parents[1])
+
+    return AgentBackend(Agents(account, quick(look_seconds=10.0)))
+
+
 # A backend is a function that makes one over these places; another one finds what it left.
-BACKENDS: dict[str, Callable[[Places], Backend]] = {
+BACKENDS: dict[str, Callable[[Places, People], Backend]] = {
     "local-warm": _local_warm,
     "local-cold": _local_cold,
+    "agents": _agents,
 }
+PERSON = "me"
 
 
 @dataclass
 class Bench:
     """A backend under test, with what it is tested on."""
 
-    make: Callable[[Places], Backend]
+    make: Callable[[], Backend]
     places: Places
     backend: Backend
     refs: list[AttemptRef] = field(default_factory=list)
 
     def ref(self, attempt: int = 1) -> AttemptRef:
-        ref = AttemptRef(owner="me", run_id=new_id("run"), attempt=attempt)
+        ref = AttemptRef(owner=PERSON, run_id=new_id("run"), attempt=attempt)
         self.refs.append(ref)
         return ref
 
@@ -107,16 +121,30 @@ class Bench:
     async def renew(self) -> None:
         """Go on with another backend object, as after a crash of control."""
         await self.backend.close()
-        self.backend = self.make(self.places)
+        self.backend = self.make()
         await self.backend.open()
 
 
-@pytest_asyncio.fixture(params=sorted(BACKENDS))
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+@pytest.fixture(params=sorted(BACKENDS))
+def backend_name(request: pytest.FixtureRequest) -> str:
+    """Which backend is tested."""
+    return str(request.param)
+
+
+@pytest.fixture
+def tmp_path(backend_name: str, people: People, tmp_path: Path) -> Path:
+    """A folder that the runs of the backend can write to."""
+    return people.root(PERSON) if backend_name == "agents" else tmp_path
+
+
+@pytest_asyncio.fixture
+async def bench(backend_name: str, people: People, tmp_path: Path) -> AsyncIterator[Bench]:
     """A bench that leaves nothing running."""
-    make = BACKENDS[request.param]
-    places = Places(home=tmp_path / "home").prepare()
-    bench = Bench(make=make, places=places, backend=make(places))
+    places = Places(home=tmp_path / "home" / ".himalia" / PERSON).prepare_files()
+    make = partial(BACKENDS[backend_name], places, people)
+    if backend_name == "agents":
+        people.give(PERSON, tmp_path / "home")
+    bench = Bench(make=make, places=places, backend=make())
     await bench.backend.open()
     if isinstance(bench.backend, LocalBackend):
         await bench.backend.warm_up()
