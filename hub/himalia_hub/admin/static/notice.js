@@ -2,10 +2,15 @@
 /** What stands above the tabs. */
 import { fill, h } from './dom.js';
 
-/** @param {any} notice */
-function showNotice(notice) {
+/**
+ * Show what everybody is told.
+ *
+ * @param {HTMLElement} node
+ * @param {any} notice
+ */
+export function showNotice(node, notice) {
   fill(
-    part('notice'),
+    node,
     notice.is_draining
       ? h(
           'div',
