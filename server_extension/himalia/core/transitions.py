@@ -13,6 +13,8 @@ from himalia.store.base import Change, Spell
 MAX_LOST_ATTEMPTS = 3
 """So many attempts may vanish and be replaced; the next one that vanishes fails the run."""
 
+_ASKED = frozenset({"replaced", "owner_gone", "stopped_by_admin"})
+"""Codes of reasons that whoever asked for a stop may have given."""
 _ON = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 STOPPED_BY_USER = Reason(
     code="stopped_by_user", message="The run was stopped.", next_step="Run it again when you like."
@@ -171,7 +173,7 @@ def _stopped(at: Situation) -> Change:
 
 def _why_stopped(run: Run, said: Reason | None) -> Reason:
     """Return what whoever asked for the stop gave, else what the runner said."""
-    if run.target is Target.STOP and run.reason is not None and run.reason.code == "replaced":
+    if run.target is Target.STOP and run.reason is not None and run.reason.code in _ASKED:
         return run.reason
     return said or STOPPED_BY_USER
 

@@ -25,7 +25,7 @@ from himalia.core.model import GraphEdge, Page, Run, Workload
 from himalia.core.names import is_id
 from himalia.core.service import WorkloadQuery
 from himalia.core.spec import Condition, Spec
-from himalia.store import keys
+from himalia.store import changes, keys
 from himalia.store.base import Key, WorkloadStore
 from himalia.store.database import Database, batched, lock
 from himalia.store.paging import Paging
@@ -97,6 +97,7 @@ class SqlWorkloads(WorkloadStore):
         connection.execute(insert(workloads), encode_workload(workload))
         _insert_parts(connection, workload)
         insert_runs(connection, first_runs)
+        changes.note(connection)
         last = max(
             (run for run in first_runs if run.workload_id == workload.id),
             key=lambda run: (run.created_at, run.id),
@@ -259,6 +260,7 @@ def _replace(connection: Connection, workload: Workload[Spec]) -> None:
     connection.execute(delete(dependencies).where(dependencies.c.downstream == workload.id))
     connection.execute(delete(workload_tags).where(workload_tags.c.object_id == workload.id))
     _insert_parts(connection, workload)
+    changes.note(connection)
 
 
 def _delete(connection: Connection, owner: str, kind: str, workload_id: str) -> tuple[Run, ...]:
@@ -285,6 +287,7 @@ def _delete(connection: Connection, owner: str, kind: str, workload_id: str) -> 
     delete_runs(connection, runs.c.workload_id == workload_id)
     keys.forget(connection, [workload_id])
     connection.execute(delete(workloads).where(workloads.c.id == workload_id))
+    changes.note(connection)
     return ended
 
 
