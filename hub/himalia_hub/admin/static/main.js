@@ -201,7 +201,7 @@ async function start() {
     },
     keep: values => history.replaceState(null, '', written(current?.id ?? 'overview', values))
   });
-  showNotice(await ask('GET', 'notice'));
+  showNotice(part('notice'), await ask('GET', 'notice'));
   window.addEventListener('hashchange', () => void show());
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden && isStale) {
