@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Unicode
+from traitlets import Float, Unicode
 from typing_extensions import override
 
+from himalia.core.names import user_name
 from himalia.core.places import Places
-from himalia.core.service import WorkloadService
+from himalia.core.service import Caller, WorkloadService
+from himalia.core.team import ServerState, SessionReport
 from himalia.handlers.base import Api, document_of
 from himalia.handlers.openapi import document
 from himalia.handlers.routes import table
 from himalia.handlers.session import session_handlers
 from himalia.kinds.registry import load_kinds
+from himalia.reports import Reports, look
 from himalia.sockets import Guard, guard
+
+CONTROL_URL = "HIMALIA_CONTROL_URL"
+TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - the variable's name
 
 
 class HimaliaExtension(ExtensionApp):
@@ -27,6 +34,7 @@ class HimaliaExtension(ExtensionApp):
     load_other_extensions = True
 
     _guard: Guard | None = None
+    _reports: Reports | None = None
 
     home = Unicode(
         "",
@@ -34,12 +42,20 @@ class HimaliaExtension(ExtensionApp):
         folder. Sessions with the same folder share one control.""",
     ).tag(config=True)
 
+    report_seconds = Float(
+        30.0,
+        help="""At a hub: how often the server looks whether there is something to tell control:
+        kernels that work, connections, activity.""",
+    ).tag(config=True)
+
     @cached_property
     def service(self) -> WorkloadService:
-        """The user's control, found or started at the first request."""
+        """The hub's control, or the user's own, found or started at the first request."""
         # Deferred, so that a server whose user runs no jobs spends nothing on an HTTP client.
         from himalia.remote import RemoteService  # noqa: PLC0415
 
+        if url := os.environ.get(CONTROL_URL):
+            return RemoteService.at_hub(url, os.environ.get(TOKEN))
         return RemoteService.of_user(self._places())
 
     def _places(self) -> Places:
@@ -60,10 +76,28 @@ class HimaliaExtension(ExtensionApp):
         handlers = session_handlers(table(kinds.values()), api, root=root)
         self.handlers.extend(handlers)
         self._guard = guard(self.serverapp)
+        if os.environ.get(CONTROL_URL) and self._guard is not None:
+            self._report(root, self._guard)
+
+    def _report(self, root: Path, guarded: Guard) -> None:
+        """Tell the hub's control how this server is doing, from the moment it listens."""
+        server = self.serverapp
+        assert server is not None, "it was asked for handlers"
+        caller = Caller(owner=user_name(), root=root)
+
+        async def send(report: SessionReport) -> ServerState:
+            return await self.service.hub.report(caller, report)
+
+        self._reports = Reports(
+            lambda: look(server, guarded.connections), send, server.log, self.report_seconds
+        )
+        server.io_loop.add_callback(self._reports.begin)
 
     @override
     async def stop_extension(self) -> None:
         if self._guard is not None:
             self._guard.end()
+        if self._reports is not None:
+            self._reports.end()
         if "service" in self.__dict__:
             await self.service.close()

@@ -60,6 +60,11 @@ class Guard:
         for task in self._work:
             task.cancel()
 
+    @property
+    def connections(self) -> int:
+        """How many WebSockets and streams are open."""
+        return len(self._handlers())
+
     async def _seen(self, handler: RequestHandler) -> Any:
         if not self._work:
             for work in (self._listen(), self._poll()):

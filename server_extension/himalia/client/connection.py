@@ -66,7 +66,7 @@ class Connection:
         if self._url is not None:
             return RemoteService.at(self._url, self._token)
         if self._control is not None:
-            return RemoteService.at_hub(self._control, self._token)
+            return RemoteService.at_hub(self._control, self._token, is_near=self.is_local)
         return RemoteService.of_user(self._places)
 
     async def close(self) -> None:

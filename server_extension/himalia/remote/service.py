@@ -318,9 +318,12 @@ class RemoteService(WorkloadService):
         return cls(Transport(url=url, token=token))
 
     @classmethod
-    def at_hub(cls, url: str, token: str | None = None) -> RemoteService:
-        """Talk to a hub's control at `url`, with a token of the user's, a server's or a run's."""
-        return cls(Transport(hub=url, token=token))
+    def at_hub(cls, url: str, token: str | None = None, *, is_near: bool = True) -> RemoteService:
+        """Talk to a hub's control at `url`, with a token of the user's, a server's or a run's.
+
+        `is_near`: this process has the user's files, and paths mean those.
+        """
+        return cls(Transport(hub=url, token=token, is_near=is_near))
 
     @override
     async def status(self, caller: Caller) -> ServiceStatus:

@@ -54,12 +54,14 @@ class Transport:
         url: str = "",
         hub: str | None = None,
         token: str | None = None,
+        is_near: bool = True,
     ) -> None:
         """Go to the socket that `find` gives, to the Jupyter server at `url`, or to the control of
-        a hub at `hub`.
+        a hub at `hub`, which is near where this process has the files of its user.
         """
         self._find = find
         self._hub = hub
+        self._is_near = is_near and url == ""
         self._url = f"{url.rstrip('/')}/himalia/api/" if hub is None else f"{hub.rstrip('/')}/api/"
         self._token = token
         self._client: httpx.AsyncClient | None = None
@@ -154,10 +156,9 @@ class Transport:
 
     def _make(self, socket: Path | None) -> httpx.AsyncClient:
         if socket is None:
-            # Control is near: no proxy that the environment names shall see the token.
-            near = self._hub is not None
+            # No proxy that the environment names shall see a token on its way through one machine.
             return httpx.AsyncClient(
-                base_url=self._url, timeout=_TIMEOUT, limits=_LIMITS, trust_env=not near
+                base_url=self._url, timeout=_TIMEOUT, limits=_LIMITS, trust_env=not self._is_near
             )
         return httpx.AsyncClient(
             base_url="http://himalia/himalia/api/",
@@ -168,7 +169,8 @@ class Transport:
 
     def _headers(self, caller: Caller) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
-        if self._find is not None or self._hub is not None:
+        # From far away, paths start at the user's home, wherever that is.
+        if self._is_near:
             headers["Himalia-Root"] = quote(str(caller.root))
         if self._find is None and self._token:
             headers["Authorization"] = f"token {self._token}"
