@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import httpx
 import psutil
@@ -29,6 +30,16 @@ import psutil
 from tests.servers.environment import proxy, server_python
 from tests.servers.visitor import Visitor
 
+TOKEN = "token-of-the-tests-that-may-do-everything"
+_TESTER = f"""
+c.JupyterHub.services.append({{"name": "tester", "api_token": {TOKEN!r}}})
+c.JupyterHub.load_roles.append({{
+    "name": "tester",
+    "services": ["tester"],
+    "scopes": ["admin:users", "admin:servers", "tokens", "admin:groups", "read:hub",
+               "read:metrics", "access:servers"],
+}})
+"""
 Part = Literal["start", "hub", "proxy", "keeper", "control"]
 _START_SECONDS = 60.0
 _STOP_SECONDS = 40.0
@@ -62,7 +73,7 @@ class Hub:
             "from himalia_hub import configure\n"
             f"c.Himalia.state = {str(self.state)!r}\n"
             f"c.Himalia.python = {str(server_python())!r}\n"
-            "configure(c)\n" + config
+            "configure(c)\n" + _TESTER + config
         )
         self.config.chmod(0o600)
 
@@ -172,9 +183,10 @@ class Hub:
         """Return somebody who has logged in."""
         return await Visitor(self.url, name).log_in(self.password)
 
-    async def api(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Ask the hub's own API with control's token."""
-        token = (self.state / "secrets/control-token").read_text()
+    async def api(
+        self, method: str, path: str, *, token: str = TOKEN, **options: Any
+    ) -> httpx.Response:
+        """Ask the hub's own API, as somebody who may do everything."""
         async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             return await client.request(
                 method,
@@ -182,6 +194,37 @@ class Hub:
                 headers={"Authorization": f"token {token}"},
                 **options,
             )
+
+    async def open_server(self, user: str, name: str = "", *, seconds: float = 60.0) -> str:
+        """Start a user's server, and return its path once it answers."""
+        path = (
+            f"users/{quote(user)}/servers/{quote(name, safe='')}"
+            if name
+            else (f"users/{quote(user)}/server")
+        )
+        answer = await self.api("POST", path)
+        assert answer.status_code in {201, 202}, answer.text
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            said = (await self.api("GET", f"users/{quote(user)}")).json()
+            server = said["servers"].get(name)
+            if server and server["ready"]:
+                return str(server["url"])
+            if answer.status_code == 202 and not server:
+                break
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{user}'s server {name!r} did not start:\n{self.log()[-3000:]}")
+
+    def account(self, name: str) -> pwd.struct_passwd:
+        """Return the system account of a user of this hub, who has had a server."""
+        (found,) = (one for one in self.accounts() if f"/{name}-" in one.pw_dir)
+        return found
+
+    def server(self, user: str) -> psutil.Process:
+        """Return the process of a user's only server."""
+        uid = self.account(user).pw_uid
+        (found,) = (one for one in self.servers() if one.uids().real == uid)
+        return found
 
     def clear(self) -> None:
         """End everything, and remove what was made."""
@@ -193,18 +236,19 @@ class Hub:
                 with contextlib.suppress(psutil.Error):
                     one.kill()
             psutil.wait_procs(found, timeout=5)
-        for account in self._accounts():
+        for account in self.accounts():
             subprocess.run(["userdel", account.pw_name], check=False, capture_output=True)
             subprocess.run(["groupdel", account.pw_name], check=False, capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _accounts(self) -> list[pwd.struct_passwd]:
+    def accounts(self) -> list[pwd.struct_passwd]:
+        """Return the system accounts that this hub made."""
         homes = str(self.state / "homes") + "/"
         return [account for account in pwd.getpwall() if account.pw_dir.startswith(homes)]
 
     def _of_users(self) -> Iterator[psutil.Process]:
         """Yield processes of this hub's accounts, or with a home here where all have one."""
-        uids = {account.pw_uid for account in self._accounts()}
+        uids = {account.pw_uid for account in self.accounts()}
         for one in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if one.uids().real in uids or (
