@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from traitlets import Bool, Dict, Enum, Float, Int, List, Tuple, Unicode, default, validate
+
 from himalia_hub.identity.settings import OidcSettings
 
 POSTGRESQL = ("postgresql://", "postgresql+psycopg://", "postgres://")
@@ -84,6 +85,54 @@ class Himalia(OidcSettings):
         kernels, runs and open connections are activity. Jobs go on without a server.""",
     ).tag(config=True)
 
+    max_age_seconds = Float(
+        0.0,
+        help="""After its start, until a user's server is stopped whatever it does; 0 means never.
+        """,
+    ).tag(config=True)
+
+    idle_check_seconds = Float(
+        60.0,
+        help="""How often control looks which servers are idle.""",
+    ).tag(config=True)
+
+    idle_exempt_groups = List(
+        Unicode(),
+        help="""Groups whose members' servers are never stopped for being idle or old.""",
+    ).tag(config=True)
+
+    roll_call_seconds = Float(
+        60.0,
+        help="""How often control compares the people it knows with the hub's users. It also looks
+        at once when the hub tells of a change.""",
+    ).tag(config=True)
+
+    most_missing = Int(
+        20,
+        help="""When more users than this are missing at the hub at once, that is taken for a
+        mistake (another database, say): nothing of theirs is touched until they are back or this
+        is raised.""",
+    ).tag(config=True)
+
+    max_running = Int(
+        help="""Runs of all users at once; the others wait in the queue. By default one for each
+        core of the machine, and at least two.""",
+    ).tag(config=True)
+
+    smtp_url = Unicode(
+        "",
+        help="""Mail server for notifications: ``smtp://user:password@host:port?from=address``
+        (STARTTLS where the server offers it), or ``smtps:`` for TLS from the start.""",
+    ).tag(config=True)
+
+    metrics = Enum(
+        ("scope", "loopback"),
+        "scope",
+        help="""Who may read control's ``/services/himalia/metrics``. ``scope``: bearers of a token
+        with the scope ``read:metrics``. ``loopback``: besides, whoever asks control directly from
+        this machine and not through the proxy. There are no names of users in them.""",
+    ).tag(config=True)
+
     on_user_deleted = Enum(
         ("delete", "transfer"),
         "delete",
@@ -102,6 +151,10 @@ class Himalia(OidcSettings):
         help="""The configuration that control reads. Empty: the file that calls
         ``configure(c)``.""",
     ).tag(config=True)
+
+    @default("max_running")
+    def _default_max_running(self) -> int:
+        return max(2, os.cpu_count() or 2)
 
     @default("state")
     def _default_state(self) -> str:

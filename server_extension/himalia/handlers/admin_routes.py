@@ -26,10 +26,10 @@ from himalia.handlers.admin_parameters import (
     QuotaList,
     QuotaParameters,
     Rights,
-    TimeParameters,
     TotalList,
     TotalParameters,
 )
+from himalia.handlers.parameters import TimeParameters
 from himalia.handlers.routes import Route
 
 RESOURCE = "himalia:admin"

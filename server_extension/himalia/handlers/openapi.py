@@ -27,15 +27,17 @@ Json = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
 _ABOUT = """The REST interface of Himalia, served alike by Jupyter servers (below their base
-address) and by the user's control (over its Unix socket).
+address), by the user's control (over its Unix socket) and by a hub's control (below its address).
 
 Unknown fields and unknown query parameters are refused with their name. Every error has the
 shape of `ErrorAnswer`. Another method at a known address answers 405, an unknown address 404."""
 
 
-def document(kinds: Iterable[Kind[Any]], server: str = "/himalia/api") -> Json:
-    """Describe every route for these kinds, below the address `server`."""
-    routes = table(kinds)
+def document(
+    kinds: Iterable[Kind[Any]], server: str = "/himalia/api", more: Iterable[Route] = ()
+) -> Json:
+    """Describe every route for these kinds, and `more`, below the address `server`."""
+    routes = (*table(kinds), *more)
     schemas = _schemas(routes)
     paths: dict[str, Json] = {"/openapi.json": {"get": _document_operation()}}
     for route in routes:
@@ -57,8 +59,9 @@ def document(kinds: Iterable[Kind[Any]], server: str = "/himalia/api") -> Json:
 
 _SECURITY: Json = {
     "token": {"type": "apiKey", "in": "header", "name": "Authorization",
-              "description": "`token` and a Jupyter server's token. Over control's socket the "
-                             "system says who asks, and nothing is sent."},
+              "description": "`token` and a Jupyter server's token, or at a hub's control one of "
+                             "the hub's. Over the socket of a user's control the system says who "
+                             "asks, and nothing is sent."},
     "cookie": {"type": "apiKey", "in": "cookie", "name": "username-host-port",
                "description": "The login of a Jupyter server; its name holds the address."},
     "xsrf": {"type": "apiKey", "in": "header", "name": "X-XSRFToken",

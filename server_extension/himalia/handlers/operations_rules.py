@@ -16,12 +16,11 @@ from himalia.handlers.admin_parameters import (
     NoticePatch,
     QuotaList,
     QuotaParameters,
-    TimeParameters,
     TotalList,
     TotalParameters,
 )
 from himalia.handlers.calls import AdminCall, Table
-from himalia.handlers.parameters import NoParameters
+from himalia.handlers.parameters import NoParameters, TimeParameters
 
 
 async def get_notice(call: AdminCall[NoParameters, NoParameters]) -> Notice:

@@ -1,0 +1,1 @@
+"""Control: the hub's service that owns everybody's workloads."""

@@ -1,0 +1,99 @@
+"""Does away with what people left whom the hub knows no more, or gives it to their heir."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from himalia.agents import Agents
+from himalia.agents.account import Account
+from himalia.core.errors import NotFound
+from himalia.core.team import Person
+from himalia.store.team import PeopleStore
+from himalia_hub.accounts import Accounts
+from himalia_hub.homes import Homes
+from himalia_hub.settings import Himalia
+
+_log = logging.getLogger(__name__)
+
+
+class Estates:
+    """Accounts of people who are there, and the ends of those of people who are gone."""
+
+    def __init__(
+        self, settings: Himalia, people: PeopleStore, agents: Callable[[], Agents]
+    ) -> None:
+        self._settings = settings
+        self._people = people
+        self._agents = agents
+        self._accounts = Accounts(settings)
+        self._homes = Homes(settings.folder)
+
+    async def account(self, owner: str) -> Account:
+        """Return a person's account (:raises NotFound: they are gone, and it too).
+
+        :raises HimaliaError: it cannot be made.
+        """
+        person = await self._people.get(owner)
+        if person.gone_at is not None and not self._homes.path(owner).exists():
+            # It was retired, and must not be made anew for nobody.
+            raise NotFound("This person is gone.")
+        return await asyncio.to_thread(self._accounts.of, owner, person.name)
+
+    async def settle(self, person: Person) -> bool:
+        """Do what the settings say with what a gone person left; False where runs must end first.
+
+        Everything may be repeated after a crash in the middle.
+        """
+        policy = self._settings.on_user_deleted
+        heir = await self._heir() if policy == "transfer" else None
+        if policy == "transfer" and heir is None:
+            _log.warning(
+                "what %s left waits for an heir: the hub knows no user %r (c.Himalia.heir)",
+                person.owner,
+                self._settings.heir,
+            )
+            return False
+        if heir is not None:
+            # Refused while a run has not ended.
+            number = await self._people.transfer(person.owner, heir.owner)
+            _log.info("gave %d workloads of %s to %s", number, person.owner, heir.owner)
+        # Rows before files: what is left of a home is found by its owner's name, and a run's
+        # files without its row are nobody's; the other way round a row would promise files.
+        runs = await self._people.purge(person.owner)
+        _log.info("deleted what %s had: %d runs", person.owner, len(runs))
+        await self._agents().end(person.owner)
+        await asyncio.to_thread(self._accounts.retire, person.owner)
+        return True
+
+    async def sweep(self, present: Collection[str]) -> None:
+        """Retire homes of gone people, who may have left nothing else, and delete old ones."""
+        unsettled = {person.owner for person in await self._people.unsettled()}
+        for owner in await asyncio.to_thread(_names, self._homes.homes):
+            if owner in present or owner in unsettled:
+                continue
+            try:
+                person = await self._people.get(owner)
+            except NotFound:
+                # Nobody we know, and so nobody we may touch: a server may be starting for them.
+                continue
+            if person.gone_at is not None:
+                await self._agents().end(owner)
+                await asyncio.to_thread(self._accounts.retire, owner)
+        await asyncio.to_thread(self._accounts.delete_retired)
+
+    async def _heir(self) -> Person | None:
+        try:
+            return await self._people.named(self._settings.heir)
+        except NotFound:
+            return None
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names are wanted
+    except OSError:
+        return []

@@ -1,0 +1,297 @@
+"""The routes over TCP at a hub: a token of the hub's says who asks, and what they may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from jupyterhub.services.auth import HubOAuth, HubOAuthenticated
+from tornado import web
+from typing_extensions import override
+
+from himalia import __version__
+from himalia.core.administration import Admin, Administration
+from himalia.core.errors import (
+    Forbidden,
+    HimaliaError,
+    InvalidInput,
+    MethodNotAllowed,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
+from himalia.core.service import Caller
+from himalia.handlers.base import Api, ApiHandler, addresses, pattern
+from himalia.handlers.calls import AdminCall, Call
+from himalia.handlers.routes import Route
+from himalia_hub.admin.rights import admin_of
+from himalia_hub.control.scopes import Action, check, server_of
+from himalia_hub.control.tokens import Identity, Tokens
+
+ADMIN = "himalia:admin"
+ROOT_HEADER = "Himalia-Root"
+VERSION_HEADER = "Himalia-Version"
+_ACTIONS: dict[str, Action] = {"GET": "read"}
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SCHEMES = frozenset({"token", "bearer"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Gate:
+    """What every handler of a hub's control goes by."""
+
+    tokens: Tokens
+    administration: Callable[[], Administration]
+    auth: HubOAuth | None = None
+    """The login of the admin page; None where there is no page."""
+    home: Callable[[str], Awaitable[Path]] | None = None
+    """Finds the folder that an owner's relative paths start at where no root is sent."""
+    answered: Callable[[str, int], None] = lambda _name, _status: None
+    """Told of each answer: the route's name and the status."""
+    open: set[ApiHandler] = field(default_factory=set)
+    """Streams that go on until somebody leaves."""
+
+
+class HubHandler(ApiHandler):
+    """Serves one address to whoever sends a token of the hub's in the header Authorization."""
+
+    gate: Gate
+    routes: dict[str, Route]
+    identity: Identity
+    route_name = ""
+    root: Path | None = None
+
+    @override
+    def initialize(self, api: Api, gate: Gate, routes: Sequence[Route] = ()) -> None:  # type: ignore[override]
+        super().initialize(api)
+        self.gate = gate
+        self.routes = {route.method: route for route in routes}
+
+    @override
+    def set_default_headers(self) -> None:
+        self.set_header("Server", "Himalia")
+        self.set_header(VERSION_HEADER, __version__)
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+    @override
+    async def prepare(self) -> None:
+        route = self.routes.get(self.request.method or "")
+        self.route_name = route.name if route is not None else "none"
+        self.identity = await self.identify()
+
+    async def identify(self) -> Identity:
+        """Say who asks (:raises Unauthenticated: nobody we know)."""
+        token = self.sent_token()
+        if token is None:
+            raise Unauthenticated("Send a token of the hub's: Authorization: token …")
+        return await self._of_token(token)
+
+    def sent_token(self) -> str | None:
+        """Return the token in the header; those in addresses and cookies mean nothing here."""
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        return token.strip() if scheme.lower() in _SCHEMES else None
+
+    async def _of_token(self, token: str) -> Identity:
+        is_report = self.route_name == "reportSession"
+        return await self.gate.tokens.identify(token, is_report=is_report)
+
+    @override
+    def caller(self) -> Caller:
+        assert self.root is not None, "who may ask has a root"
+        return Caller(
+            owner=self.identity.owner,
+            root=self.root,
+            name=self.identity.name,
+            server=self.identity.server,
+        )
+
+    def check(self, route: Route) -> None:
+        """Check that whoever asks may (:raises Forbidden:)."""
+        identity = self.identity
+        if not identity.owner:
+            raise Forbidden("Services of the hub own nothing here; ask with a user's token.")
+        action = _ACTIONS.get(route.method, "write")
+        check(identity.scopes, route.resource, action, name=identity.name, groups=identity.groups)
+
+    async def _answer(self, **path: str) -> None:
+        route = self.routes.get(self.request.method or "")
+        if route is None:
+            raise MethodNotAllowed(f"{self.request.method} is not possible here.")
+        self.check(route)
+        self.root = await self._root(route)
+        if route.sends != "events":
+            await self.serve(route, path)
+            return
+        async with self._watched():
+            await self.serve(route, path)
+
+    get = post = put = patch = delete = head = options = _answer
+
+    async def _root(self, route: Route) -> Path:
+        sent = self.request.headers.get(ROOT_HEADER)
+        if sent is None:
+            # Only what is about files needs one.
+            is_about_files = route.body is not None and route.resource != ADMIN
+            if not is_about_files or self.gate.home is None:
+                return Path("/")
+            return await self.gate.home(self.identity.owner)
+        try:
+            text = unquote_to_bytes(sent).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput.of(ROOT_HEADER, "is not UTF-8") from error
+        root = Path(text)
+        if not root.is_absolute() or "\0" in text or ".." in root.parts:
+            raise InvalidInput.of(ROOT_HEADER, "must be an absolute path")
+        return root
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        """Have an answer that goes on end when whoever gets it may not any more."""
+        watching = asyncio.create_task(self._watch())
+        self.gate.open.add(self)
+        try:
+            yield
+        finally:
+            self.gate.open.discard(self)
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(self.gate.tokens.recheck_seconds)
+                # A hub that is being restarted takes nobody's rights away.
+                with suppress(Unavailable):
+                    now = await self.identify()
+                    if now.owner != self.identity.owner:
+                        return
+                    self.identity = now
+                    self.check(self.routes["GET"])
+        except HimaliaError:
+            pass
+        finally:
+            self.on_connection_close()
+
+    @override
+    def on_finish(self) -> None:
+        self.gate.answered(self.route_name, self.get_status())
+
+
+class AdminHandler(HubOAuthenticated, HubHandler):  # type: ignore[misc]
+    """An address of administration: the admin page's own login will do as well."""
+
+    @override
+    def initialize(self, api: Api, gate: Gate, routes: Sequence[Route] = ()) -> None:  # type: ignore[override]
+        super().initialize(api, gate, routes)
+        self.hub_auth = gate.auth
+
+    @override
+    async def identify(self) -> Identity:
+        token = self.sent_token()
+        if token is not None:
+            return await self._of_token(token)
+        if self.gate.auth is None:
+            return await super().identify()
+        if self.request.method not in _SAFE:
+            self._check_page()
+        # What was found for this request before may not be so any more.
+        self.__dict__.pop("_cached_hub_user", None)
+        found = await self.gate.auth.get_user(self, sync=False)
+        if found is None:
+            raise Unauthenticated("Log in on the admin page, or send a token of the hub's.")
+        name, scopes = str(found["name"]), frozenset(found.get("scopes", ()))
+        return Identity(
+            name=name,
+            # Whatever an admin owns is not what this is about.
+            owner="",
+            scopes=scopes,
+            server=server_of(scopes, name),
+        )
+
+    def _check_page(self) -> None:
+        """Check that a request with a cookie comes from our page (:raises Forbidden:)."""
+        try:
+            self.check_xsrf_cookie()
+        except web.HTTPError as error:
+            raise Forbidden("This did not come from the admin page. Load it anew.") from error
+
+    @override
+    def check(self, route: Route) -> None:
+        admin = self.admin()
+        if not admin.may_write and route.method not in _SAFE:
+            raise Forbidden("You may look at everything, and change nothing.")
+
+    def admin(self) -> Admin:
+        """Say whom the caller administers (:raises Forbidden: nobody)."""
+        return admin_of(self.identity.name, self.identity.scopes)
+
+    @override
+    def call(self, route: Route, **asked: Any) -> Call[Any, Any] | AdminCall[Any, Any]:
+        return AdminCall(administration=self.gate.administration(), admin=self.admin(), **asked)
+
+    get = post = put = patch = delete = head = options = HubHandler._answer  # noqa: SLF001
+
+
+class HubDocument(HubHandler):
+    """The OpenAPI document."""
+
+    @override
+    async def _answer(self, **path: str) -> None:
+        if self.request.method != "GET":
+            raise MethodNotAllowed(f"{self.request.method} is not possible here.")
+        self.serve_document()
+
+    get = post = put = patch = delete = head = options = _answer
+
+
+class HubElsewhere(HubHandler):
+    """Any other address."""
+
+    @override
+    async def _answer(self, *_: str, **path: str) -> None:
+        raise NotFound("There is nothing at this address.")
+
+    get = post = put = patch = delete = head = options = _answer
+
+
+def hub_handlers(
+    routes: Sequence[Route], api: Api, gate: Gate, *, base: str
+) -> list[tuple[str, type[web.RequestHandler], dict[str, Any]]]:
+    """Make the handlers of every route, below a hub's service's address `base`."""
+    shared = {"api": api, "gate": gate}
+    made: list[tuple[str, type[web.RequestHandler], dict[str, Any]]] = [
+        (f"{base}api/openapi.json", HubDocument, shared)
+    ]
+    for path, some in addresses(routes).items():
+        kind = AdminHandler if some[0].resource == ADMIN else HubHandler
+        made.append((f"{base}api/{pattern(path)}", kind, {**shared, "routes": some}))
+    made.append((f"{base}api(?:/.*)?", HubElsewhere, shared))
+    return made
+
+
+def hub_application(
+    handlers: Sequence[Any], api: Api, gate: Gate, **settings: Any
+) -> web.Application:
+    """Make the application; what no handler is for is an address of nobody."""
+    return web.Application(
+        list(handlers),
+        default_handler_class=HubElsewhere,
+        default_handler_args={"api": api, "gate": gate},
+        log_function=_log_nothing,
+        **settings,
+    )
+
+
+def _log_nothing(_: web.RequestHandler) -> None:
+    """Errors are logged where they happen; ordinary requests are not."""
+
+
+def not_ready() -> NoReturn:
+    """Refuse while what answers is not there yet (:raises Unavailable:)."""
+    raise Unavailable("Himalia starts, or its database does not answer. Try again in a moment.")

@@ -1,0 +1,183 @@
+"""Whether control lives, whether it can work, and numbers for those who watch it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from tornado import web
+from typing_extensions import override
+
+from himalia import __version__
+from himalia.core.errors import Forbidden, HimaliaError, Unauthenticated
+from himalia.core.local import LocalService
+from himalia.core.model import Status
+from himalia.handlers.base import encode_error
+from himalia_hub.admin.rights import HUB_ADMIN
+from himalia_hub.control.tokens import Tokens
+
+_PATIENCE_SECONDS = 3.0
+_SCOPES = frozenset({"read:metrics", HUB_ADMIN})
+_FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Forwarded-Host")
+Check = Callable[[], Awaitable[str | None]]
+"""Says what is wrong, or nothing; a text without anything secret."""
+
+
+class Numbers:
+    """What control counts; no name of a user is in any of it."""
+
+    def __init__(self, *, tokens: Tokens, duties: Callable[[], Sequence[str]]) -> None:
+        self._tokens = tokens
+        self._duties = duties
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "himalia_requests", "Answers, by route and status.", ("route", "status"),
+            registry=self.registry,
+        )  # fmt: skip
+        self._store_errors = Counter(
+            "himalia_unavailable", "Answers that said: not now.", registry=self.registry
+        )
+        self._runs = self._gauge("himalia_runs", "Runs that have not ended.", "status")
+        self._open = self._gauge("himalia_streams", "Event streams that are open.")
+        self._agents = self._gauge("himalia_agents", "Agents that are up.")
+        self._held = self._gauge("himalia_duties", "Duties that this control leads.")
+        self._hits = self._gauge("himalia_token_checks", "Checks of tokens.", "from")
+        self._up = self._gauge("himalia_store_up", "Whether the store answers.")
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(name, about, labels, registry=self.registry)
+
+    def answered(self, route: str, status: int) -> None:
+        """Count an answer."""
+        self._requests.labels(route, str(status)).inc()
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._store_errors.inc()
+
+    async def text(self, service: LocalService | None, *, streams: int, agents: int) -> bytes:
+        """Return everything in the form that Prometheus reads."""
+        self._open.set(streams)
+        self._agents.set(agents)
+        self._held.set(len(self._duties()))
+        counts = self._tokens.counts
+        self._hits.labels("memory").set(counts.hits)
+        self._hits.labels("hub").set(counts.misses)
+        found: Mapping[Status, int] | None = None
+        if service is not None:
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    found = await service.parts.store.runs.counts()
+            except (HimaliaError, TimeoutError):
+                found = None
+        self._up.set(found is not None)
+        for status in Status:
+            if found is not None and not status.is_terminal:
+                self._runs.labels(status.value).set(found.get(status, 0))
+        return generate_latest(self.registry)
+
+
+class _Plain(web.RequestHandler):
+    """A small answer that tells nothing of anybody."""
+
+    @override
+    def set_default_headers(self) -> None:
+        self.set_header("Server", "Himalia")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+    def say(self, status: int, content: Mapping[str, Any]) -> None:
+        """Send JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(content))
+
+    @override
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        if not isinstance(error, HimaliaError):
+            self.say(status_code, {"error": {"code": "internal", "message": "", "details": []}})
+            return
+        self.set_status(error.http_status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(encode_error(error))
+
+    @override
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if not isinstance(value, HimaliaError):
+            super().log_exception(typ, value, tb)
+
+
+class Live(_Plain):
+    """Whether the process answers."""
+
+    async def get(self) -> None:
+        """Say so."""
+        self.say(HTTPStatus.OK, {"status": "live", "version": __version__})
+
+
+class Ready(_Plain):
+    """Whether it can work."""
+
+    def initialize(self, checks: Mapping[str, Check]) -> None:
+        """Take what is looked at, by name."""
+        self._checks = checks
+
+    async def get(self) -> None:
+        """Say what is wrong, if anything is."""
+        found = await asyncio.gather(*(_look(check) for check in self._checks.values()))
+        parts = {name: said or "ok" for name, said in zip(self._checks, found, strict=True)}
+        if any(found):
+            self.set_header("Retry-After", "2")
+            self.say(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "parts": parts})
+        else:
+            self.say(HTTPStatus.OK, {"status": "ready", "parts": parts})
+
+
+async def _look(check: Check) -> str | None:
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await check()
+    except (HimaliaError, TimeoutError):
+        return "does not answer"
+
+
+class Metrics(_Plain):
+    """The numbers, for whom the settings let see them."""
+
+    def initialize(
+        self,
+        tokens: Tokens,
+        text: Callable[[], Awaitable[bytes]],
+        who: Literal["scope", "loopback"],
+    ) -> None:
+        """Take what knows who asks, and what is told."""
+        self._tokens = tokens
+        self._text = text
+        self._who = who
+
+    async def get(self) -> None:
+        """Send them."""
+        if not (self._who == "loopback" and self._is_near()):
+            await self._check()
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(await self._text())
+
+    def _is_near(self) -> bool:
+        # The proxy runs on this machine too, and says for whom it asks.
+        headers = self.request.headers
+        return self.request.remote_ip in {"127.0.0.1", "::1"} and not any(
+            name in headers for name in _FORWARDED
+        )
+
+    async def _check(self) -> None:
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() not in {"token", "bearer"}:
+            raise Unauthenticated("Send a token with the scope read:metrics.")
+        identity = await self._tokens.identify(token.strip())
+        if not identity.scopes & _SCOPES:
+            raise Forbidden("This token has not the scope read:metrics.")

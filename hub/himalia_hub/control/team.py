@@ -1,0 +1,139 @@
+"""What a team's control is made of: one set of parts, made anew until its store can be opened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from himalia.agents import AgentBackend, AgentPremises, Agents, AgentSettings
+from himalia.core.administration import Administration
+from himalia.core.errors import Unavailable
+from himalia.core.governing import LocalAdministration
+from himalia.core.local import LocalService, LocalSettings
+from himalia.core.places import Places
+from himalia.core.team import Notice
+from himalia.kinds.registry import Kinds
+from himalia.store.sql import SqlStore
+from himalia_hub.banner import announce
+from himalia_hub.broker import Broker
+from himalia_hub.control.culler import Culler
+from himalia_hub.control.duties import Duties
+from himalia_hub.control.estates import Estates
+from himalia_hub.control.hub_api import HubApi
+from himalia_hub.control.roll import Rolls
+from himalia_hub.control.roll_call import RollCall
+from himalia_hub.control.run_tokens import RunTokens
+from himalia_hub.control.sessions import HubServers, LocalHub, Sessions
+from himalia_hub.control.verdicts import Rules
+from himalia_hub.settings import Himalia
+from himalia_hub.state import State
+
+_log = logging.getLogger("himalia.control")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a control is, and who it is among others."""
+
+    state: State
+    url: str
+    """Where jobs find it."""
+    holder: str
+    places: Places
+
+
+class Team:
+    """The service and all that works beside it."""
+
+    def __init__(
+        self, *, settings: Himalia, site: Site, kinds: Kinds, hub: HubApi, rolls: Rolls
+    ) -> None:
+        self._site = site
+        store_at: str | Path = settings.store_url or site.state.data / "store.db"
+        self.store = SqlStore(store_at, kinds.decode_spec)
+        team = self.store.team
+        self.duties = Duties(lambda: team.leaders, site.holder)
+        estates = Estates(settings, team.people, lambda: self.agents)
+        self.agents = Agents(estates.account, AgentSettings(python=Path(settings.python)))
+        self.service = LocalService(
+            store=self.store,
+            backend=AgentBackend(self.agents),
+            premises=AgentPremises(self.agents),
+            kinds=kinds,
+            places=site.places,
+            settings=LocalSettings(
+                max_running=settings.max_running,
+                smtp_url=settings.smtp_url or None,
+                holder=site.holder,
+                leads=self.duties.leads,
+                env=RunTokens(team.grants, site.url).env,
+            ),
+        )
+        rules = Rules(
+            idle_seconds=settings.idle_seconds,
+            max_age_seconds=settings.max_age_seconds,
+            exempt_groups=tuple(settings.idle_exempt_groups),
+        )
+        sessions = Sessions(hub=hub, rolls=rolls, team=team, rules=rules)
+        self.service.hub = LocalHub(team=team, sessions=sessions, broker=Broker(hub.url, hub.token))
+        self.administration: Administration = LocalAdministration(
+            parts=self.service.parts,
+            team=team,
+            servers=HubServers(hub=hub, sessions=sessions),
+            announce=self._announce,
+        )
+        self.roll_call = RollCall(
+            hub=hub,
+            rolls=rolls,
+            team=team,
+            estate=estates,
+            lead=self.duties.lead("roll"),
+            every_seconds=settings.roll_call_seconds,
+            most_missing=settings.most_missing,
+        )
+        self._culler = Culler(
+            hub=hub,
+            sessions=sessions,
+            notices=team.notices,
+            lead=self.duties.lead("cull"),
+            every_seconds=settings.idle_check_seconds,
+        )
+        self._closing = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Open the store, migrating it, and begin to work (:raises Unavailable:)."""
+        async with AsyncExitStack() as stack:
+            await self.service.open()
+            stack.push_async_callback(self.service.close)
+            await self._announce(await self.store.team.notices.get())
+            for loop in (self.duties, self.roll_call, self._culler):
+                task = asyncio.create_task(loop.run(), name=type(loop).__name__)
+                stack.push_async_callback(asyncio.wait, {task})
+                stack.push_async_callback(loop.stop)
+            self._closing = stack.pop_all()
+
+    async def close(self) -> None:
+        """Work no more; runs go on."""
+        await self._closing.aclose()
+
+    async def home(self, owner: str) -> Path:
+        """Return the home of an owner (:raises HimaliaError:)."""
+        return (await self.agents.account(owner)).home
+
+    async def look_at_store(self) -> str | None:
+        """Say what is wrong with the store, if anything is."""
+        try:
+            await self.store.team.leaders.leaders(datetime.now(UTC))
+        except Unavailable:
+            return "does not answer"
+        return None
+
+    async def _announce(self, notice: Notice) -> None:
+        try:
+            await asyncio.to_thread(announce, self._site.state, notice)
+        except OSError as error:
+            _log.warning("the notice cannot be shown on the hub's pages: %s", error.strerror)
