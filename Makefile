@@ -41,7 +41,7 @@ PROXY := hub/proxy/node_modules/.bin/configurable-http-proxy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint lint-panel format pytest bench-jobs docs lock wheel chromium postgres clean
+.PHONY: help run test lint lint-panel format pytest bench-jobs bench-admin docs lock wheel chromium postgres clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -80,6 +80,9 @@ format: $(VENV)/dev $(VENV)/himalia ## Put the sources into the shape that lint 
 
 bench-jobs: $(VENV)/dev $(VENV)/himalia ## Measure jobs beside nbconvert, papermill, nbclient and jupyter-scheduler
 	$(BIN)/python benchmarks/jobs.py $(ARGS)
+
+bench-admin: $(VENV)/dev $(VENV)/himalia ## Measure every page of administration with 2,000 people and 100,000 runs
+	$(BIN)/python benchmarks/admin.py $(ARGS)
 
 docs: $(VENV)/dev $(VENV)/himalia ## Write docs/reference/ anew from the code
 	$(BIN)/python docs/reference.py

@@ -46,7 +46,9 @@ class LocalRules(Rules):
         quotas = await self._office.team.quotas.all()
         if admin.groups is None:
             return quotas
-        people = await self._office.team.people.present()
+        people: Sequence[Person] = ()
+        if any(quota.scope == "user" for quota in quotas):
+            people = await self._office.team.people.present()
         names = {person.name for person in people if reaches(admin, person)}
         return tuple(quota for quota in quotas if _concerns(quota, admin.groups, names))
 
