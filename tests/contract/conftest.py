@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote, unquote
 
 import pytest
 import pytest_asyncio
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_unix_socket
+from tornado.netutil import bind_sockets, bind_unix_socket
 from typing_extensions import override
 
 from himalia.agents import AgentBackend, AgentPremises, Agents
@@ -55,6 +55,10 @@ from himalia.store import schema
 from himalia.store.base import Held, Store
 from himalia.store.database import store_url
 from himalia.store.sql import SqlStore
+from himalia_hub.control.handlers import Gate, hub_application, hub_handlers
+from himalia_hub.control.hub_api import HubApi
+from himalia_hub.control.tokens import Tokens
+from tests.servers.hub_api import HubApiServer
 from tests.servers.people import People, quick
 from tests.servers.postgres import Postgres
 
@@ -237,6 +241,53 @@ async def _remote(local: LocalService) -> AsyncIterator[WorkloadService]:
             await server.close_all_connections()
 
 
+class _Bearing(Transport):
+    """Sends a token of the caller's, which a session or a job would have of its own."""
+
+    def __init__(self, url: str, hub: HubApiServer) -> None:
+        super().__init__(hub=url)
+        self._hub_api = hub
+        self._of: dict[str, str] = {}
+
+    @override
+    def _headers(self, caller: Caller) -> dict[str, str]:
+        if caller.owner not in self._of:
+            self._hub_api.add(caller.owner)
+            self._of[caller.owner] = self._hub_api.token(caller.owner)
+        token = self._of[caller.owner]
+        return super()._headers(caller) | {"Authorization": f"token {token}"}
+
+
+@asynccontextmanager
+async def _hub(local: LocalService) -> AsyncIterator[WorkloadService]:
+    """The service over TCP, as a hub's control serves it to bearers of the hub's tokens."""
+    hub = HubApiServer().start()
+    asking = HubApi(hub.url, hub.service_token)
+    team = local.parts.store.team
+    tokens = Tokens(asking, team=lambda: team, met=lambda person: team.people.seen((person,)))
+    api = Api(service=lambda: local, document=lambda: b"{}")
+    gate = Gate(tokens=tokens, administration=not_asked)
+    handlers = hub_handlers(table(load_kinds().values()), api, gate, base="/services/himalia/")
+    server = HTTPServer(hub_application(handlers, api, gate))
+    (listening,) = bind_sockets(0, "127.0.0.1")
+    server.add_socket(listening)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/services/himalia/"
+    remote = RemoteService(_Bearing(url, hub))
+    try:
+        yield remote
+    finally:
+        await remote.close()
+        server.stop()
+        await server.close_all_connections()
+        await asking.close()
+        await hub.close()
+
+
+def not_asked() -> NoReturn:
+    """Stand where administration would be."""
+    raise AssertionError("users' routes ask no administration")
+
+
 def _own_files(places: Places, kinds: Kinds, _people: People) -> tuple[Backend, Premises]:
     return LocalBackend(places), LocalPremises(places, kinds)
 
@@ -257,6 +308,7 @@ class Composition:
 SERVICES = {
     "local": Composition(files=_own_files, over=nullcontext),
     "remote": Composition(files=_own_files, over=_remote),
+    "hub": Composition(files=_own_files, over=_hub),
     "agents": Composition(files=_agents, over=nullcontext),
 }
 
