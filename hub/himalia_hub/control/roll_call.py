@@ -118,11 +118,11 @@ class RollCall:
                 len(self._known),
             )
             return
-        now_mono = time.monotonic()
-        since = {person.owner: self._missing.get(person.owner, now_mono) for person in missing}
-        self._missing = since
+        now_mono, before = time.monotonic(), self._missing
+        self._missing = {one.owner: before.get(one.owner, now_mono) for one in missing}
         for person in missing:
-            if now_mono - since[person.owner] < min(_BETWEEN_SECONDS, self._every):
+            since = before.get(person.owner)
+            if since is None or now_mono - since < min(_BETWEEN_SECONDS, self._every):
                 continue
             if not await self._is_unknown(person):
                 continue
