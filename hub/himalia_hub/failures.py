@@ -55,8 +55,9 @@ class NotStarted(web.HTTPError):
         shown = f"<p>{html.escape(first)}</p>"
         if rest:
             shown += f'<pre class="text-start">{html.escape(rest.strip())}</pre>'
-        super().__init__(500, log_message=text.replace("%", "%%"))
-        self.jupyterhub_message = first
+        # The rest was said by the user's own processes, and has no place in the hub's log.
+        super().__init__(500, log_message=first.replace("%", "%%"))
+        self.jupyterhub_message = text
         self.jupyterhub_html_message = shown
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from urllib.parse import urlsplit
 
 PASSWORD_VARIABLE = "HIMALIA_DEMO_PASSWORD"  # noqa: S105 - a name
@@ -31,6 +32,23 @@ def is_loopback(url: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
+
+
+def is_free(url: str) -> bool:
+    """Tell whether an address can be listened on."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if parts.scheme in _SOCKETS:
+        return True
+    try:
+        found = socket.getaddrinfo(parts.hostname or "0.0.0.0", port, type=socket.SOCK_STREAM)  # noqa: S104 - asked
+        family, kind, number, _, address = found[0]
+        with socket.socket(family, kind, number) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 def welcome(password: str, *, admin: str = ADMIN_NAME) -> str:

@@ -25,7 +25,7 @@ import httpx
 from himalia.control.lock import FileLock
 from himalia.core.errors import HimaliaError
 from himalia_hub.kept import Kept
-from himalia_hub.loopback import PASSWORD_VARIABLE, REFUSAL, is_loopback, welcome
+from himalia_hub.loopback import PASSWORD_VARIABLE, REFUSAL, is_free, is_loopback, welcome
 from himalia_hub.written import Plan, Wish, proxy_arguments, write
 
 _log = logging.getLogger("himalia.start")
@@ -33,6 +33,7 @@ _LOOK_SECONDS = 0.1
 _START_SECONDS = 120.0
 _STOP_SECONDS = 90.0
 """For a hub that stops its users' servers first."""
+_FREE_SECONDS = 5.0
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -167,12 +168,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.message)
     if plan.problem is not None:
         sys.exit(plan.problem)
+    if (taken := asyncio.run(_taken(plan))) is not None:
+        sys.exit(f"Another program listens on {taken}. End it, or choose another --bind-url.")
     if (proxy := shutil.which(given.proxy)) is None:
         sys.exit(
             f"The proxy {given.proxy} is not there. Install it with "
             "`npm install -g configurable-http-proxy`, or name it with --proxy."
         )
     sys.exit(asyncio.run(_supervise(Supervisor(plan, proxy, given.jupyterhub))))
+
+
+async def _taken(plan: Plan) -> str | None:
+    """Return an address that is somebody else's, if there is one.
+
+    Parts of a supervisor that was killed may take a moment to end.
+    """
+    taken: str | None = None
+    for _ in range(int(_FREE_SECONDS / _LOOK_SECONDS)):
+        urls = (plan.bind_url, plan.hub_url, plan.api_url)
+        taken = next((url for url in urls if not is_free(url)), None)
+        if taken is None:
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+    return taken
 
 
 async def _supervise(supervisor: Supervisor) -> int:

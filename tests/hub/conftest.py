@@ -9,7 +9,6 @@ import pytest
 
 from tests.servers.hub import Hub
 
-NOCONTROL = "c.JupyterHub.services.append({'name':'himalia','api_token':'x'*20})\n"
 SECRET = "postgresql://someone:canary-in-the-address@"
 """What stands in an administrator's environment, and nowhere else."""
 
@@ -18,7 +17,7 @@ SECRET = "postgresql://someone:canary-in-the-address@"
 def hub() -> Iterator[Hub]:
     """A hub with demo logins, named servers, and an environment full of secrets."""
     made = Hub(
-        config="c.JupyterHub.allow_named_servers = True\n" + NOCONTROL,
+        config="c.JupyterHub.allow_named_servers = True\n",
         environment={"CANARY_OF_THE_HUB": SECRET, "PYTHONPATH": "", "HIMALIA_HOME": "/nowhere"},
     )
     try:
