@@ -20,7 +20,6 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import (
     DBAPIError,
-    OperationalError,
     PendingRollbackError,
     ResourceClosedError,
 )
@@ -29,12 +28,14 @@ from sqlalchemy.pool import QueuePool
 
 from himalia.core.errors import Unavailable
 from himalia.store import changes
+from himalia.store.failures import COLLISIONS, LOST, explained
 
 BUSY_SECONDS = 10.0
 """How long a transaction waits for another process's."""
 _WRITES = "himalia_writes"
 _POOL = 4
 _BATCH = 500
+_TRIES = 6
 _PATIENCE_SECONDS = 20.0
 """How long a caller waits for a server that is there and does not answer."""
 _TIMEOUTS = {
@@ -90,9 +91,22 @@ def _make_client(url: URL, *, is_patient: bool) -> Engine:
             *(f"-c {name}={value}" for name, value in _TIMEOUTS.items()),
         ]
         limits["options"] = " ".join(settings)
-    return create_engine(
+    engine = create_engine(
         url, connect_args=limits, pool_size=2 * _POOL, pool_timeout=5, pool_pre_ping=True
     )
+    event.listen(engine, "connect", _have_commits_durable)
+    return engine
+
+
+def _have_commits_durable(connection: Any, _record: object) -> None:
+    # Whatever the server's usual is: what was acknowledged survives its crash. What is stricter
+    # stays, as where standbys have to have it, too.
+    connection.autocommit = True
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    connection.autocommit = False
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -205,7 +219,7 @@ def transact(
                 changes.count(connection)
                 return result
         except DBAPIError as error:
-            if tries < _TRIES and getattr(error.orig, "sqlstate", None) in _COLLISIONS:
+            if tries < _TRIES and getattr(error.orig, "sqlstate", None) in COLLISIONS:
                 time.sleep(random.uniform(0, 0.05 * tries))  # noqa: S311 - nothing secret
                 continue
             told = explained(error, engine.url.database)
@@ -214,52 +228,5 @@ def transact(
             raise told from error
         except (PendingRollbackError, ResourceClosedError, PoolTimeout) as error:
             # The connection was lost within a transaction, where SQLAlchemy tells it like this.
-            raise Unavailable(_LOST) from error
+            raise Unavailable(LOST) from error
     raise AssertionError
-
-
-def explained(error: DBAPIError, path: str | None) -> Unavailable | None:
-    """Turn a failure of the database itself, not of a statement, into plain words."""
-    cause = error.orig
-    if not isinstance(cause, sqlite3.Error):
-        told = _STATES.get(str(getattr(cause, "sqlstate", "")))
-        is_lost = isinstance(error, OperationalError) or error.connection_invalidated
-        if told is None and not is_lost:
-            return None
-        return Unavailable(told or _LOST)
-    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-    text = _TEXTS.get(code)
-    return None if text is None else Unavailable(text.format(path=path))
-
-
-_TRIES = 6
-_COLLISIONS = frozenset({"40001", "40P01"})
-"""Serialization failures and deadlocks: https://www.postgresql.org/docs/current/errcodes-appendix.html."""
-_LOST = "The database cannot be reached just now. Nothing was lost; try again in a moment."
-_BUSY = "The database is busy. Try again in a moment."
-_STATES = {
-    "25006": "The database takes no changes just now. Try again in a moment.",
-    "28000": "The database refuses this login. Ask your admin to check the database's address.",
-    "28P01": "The database refuses this login. Ask your admin to check the database's address.",
-    "3D000": "There is no such database. Ask your admin to check the database's address.",
-    "53100": "The database's disk is full. Ask your admin to free some space.",
-    "53300": "The database has no connection to spare. Try again in a moment.",
-    "55P03": _BUSY,
-    "57014": _BUSY,
-}
-
-DAMAGED = (
-    "The store {path} is damaged, and nothing was changed. Put back a copy of it, or move it and "
-    "the files beside it (-wal, -shm) away to start with an empty one."
-)
-_TEXTS = {
-    sqlite3.SQLITE_FULL: "The disk that holds {path} is full. Free some space and try again.",
-    sqlite3.SQLITE_BUSY: "The store {path} is busy. Try again in a moment.",
-    sqlite3.SQLITE_LOCKED: "The store {path} is busy. Try again in a moment.",
-    sqlite3.SQLITE_IOERR: "The disk that holds {path} failed or is full. Check it and try again.",
-    sqlite3.SQLITE_READONLY: "The store {path} cannot be written. Check who owns the file.",
-    sqlite3.SQLITE_CANTOPEN: "The store {path} cannot be opened. Check its folder's permissions.",
-    sqlite3.SQLITE_PERM: "The store {path} cannot be opened. Check who owns the file.",
-    sqlite3.SQLITE_CORRUPT: DAMAGED,
-    sqlite3.SQLITE_NOTADB: DAMAGED,
-}

@@ -12,7 +12,8 @@ from sqlalchemy import URL, Connection, Engine, insert, inspect, select
 
 from himalia.core.errors import Unavailable
 from himalia.store import sqlite_file
-from himalia.store.database import DAMAGED, lock, make_engine, store_url, transact
+from himalia.store.database import lock, make_engine, store_url, transact
+from himalia.store.failures import DAMAGED
 from himalia.store.tables import HEAD, OLDEST_READER, compatibility, revision
 from himalia.store.team_tables import people
 

@@ -1,0 +1,392 @@
+"""Threats 93 and 94: whatever happens to PostgreSQL, nothing acknowledged is lost or done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+from sqlalchemy import Connection, event, text
+
+from himalia.core.errors import HimaliaError, Unavailable
+from himalia.core.flows import new_run
+from himalia.core.model import Run, Status, Trigger, Workload
+from himalia.core.names import new_id
+from himalia.core.spec import Spec
+from himalia.kinds.job import JobSpec
+from himalia.store import database
+from himalia.store.base import Change, Key, Spell, Store
+from himalia.store.sql import SqlStore
+from tests.servers.postgres import Postgres
+from tests.servers.tcp import TcpProxy
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
+
+BACK_SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A server that is broken here, as a careful admin would not set it: commits are not waited
+    for unless a client asks for it.
+    """
+    with Postgres(max_connections="30", superuser_reserved_connections="3") as started:
+        yield started
+
+
+@pytest.fixture
+def base(server: Postgres) -> Iterator[str]:
+    """A database of the test's own."""
+    name = server.create()
+    yield name
+    server.start()
+    server.drop(name)
+
+
+@pytest_asyncio.fixture
+async def proxy(server: Postgres) -> AsyncIterator[TcpProxy]:
+    """A network to the server, to be broken."""
+    async with TcpProxy("127.0.0.1", server.port) as opened:
+        yield opened
+
+
+def _store(url: str) -> SqlStore:
+    return SqlStore(url, lambda _, stored: JobSpec.model_validate(stored))
+
+
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[SqlStore]:
+    store = _store(url)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def _workload(store: Store) -> Workload[Spec]:
+    now = datetime.now(UTC)
+    return await store.workloads.insert(
+        Workload(
+            id=new_id("wkl"),
+            kind="job",
+            owner="ann",
+            name="w",
+            spec=JobSpec(notebook="a.ipynb"),
+            root="/",
+            created_at=now,
+            updated_at=now,
+        )
+    )
+
+
+def _run(workload: Workload[Spec]) -> Run:
+    return new_run(workload, trigger=Trigger.USER)
+
+
+class Load:
+    """Clients that submit and repeat what they got no answer to, and controls that work it off."""
+
+    def __init__(self, store: Store, workload: Workload[Spec]) -> None:
+        self.store = store
+        self.workload = workload
+        self.acknowledged: dict[str, str] = {}
+        """Run by key."""
+        self.ended: list[str] = []
+        self.refusals: list[str] = []
+        self.answered_mono = time.monotonic()
+        self.is_over = False
+
+    async def go(self, trouble: Awaitable[None], *, seconds: float) -> None:
+        """Work while there is trouble, and for some time after it."""
+        clients = [self._submit(number) for number in range(3)]
+        controls = [self._control(f"h{number}") for number in range(2)]
+        tasks = [asyncio.create_task(one) for one in (*clients, *controls)]
+        await trouble
+        await asyncio.sleep(seconds)
+        self.is_over = True
+        await asyncio.gather(*tasks)
+
+    async def _submit(self, client: int) -> None:
+        number = 0
+        while not self.is_over:
+            number += 1
+            name = f"{client}-{number}"
+            run = _run(self.workload)
+            while name not in self.acknowledged:
+                made = await self._ask(
+                    lambda run=run, name=name: self.store.runs.insert(
+                        [run], key=Key(owner="ann", key=name, digest="d")
+                    )
+                )
+                if made is not None:
+                    self.acknowledged[name] = made.id
+
+    async def _control(self, holder: str) -> None:
+        while not self.is_over:
+            now = datetime.now(UTC)
+            soon = now + timedelta(seconds=1)
+            taken = await self._ask(
+                lambda now=now, soon=soon: self.store.holds.take_over(
+                    holder, now=now, lease_until=soon, own=False
+                )
+            )
+            claimed = await self._ask(
+                lambda now=now, soon=soon: self.store.holds.claim(
+                    holder, now=now, lease_until=soon, limit=3
+                )
+            )
+            for held in (*(taken or ()), *(claimed or ())):
+                change = Change(status=Status.SUCCEEDED, spell=Spell(until=datetime.now(UTC)))
+                done = await self._ask(
+                    lambda held=held, change=change: self.store.holds.change(
+                        held.run.id, held.token, change
+                    )
+                )
+                if done is not None:
+                    self.ended.append(done.id)
+            await asyncio.sleep(0.005)
+
+    async def _ask(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Make a call; what is refused, is refused with the one error that says to try again."""
+        try:
+            answer = await call()
+        except Unavailable as error:
+            self.refusals.append(error.message)
+            await asyncio.sleep(0.02)
+            return None
+        self.answered_mono = time.monotonic()
+        return answer
+
+
+async def _judge(server: Postgres, base: str, load: Load) -> None:
+    """Look at the database itself: what was acknowledged is there, once."""
+
+    def look(connection: Connection) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+        return (
+            list(connection.execute(text("SELECT id, status FROM runs"))),
+            list(connection.execute(text("SELECT key, object_id FROM idempotency_keys"))),
+            list(connection.execute(text("SELECT id, object_id, ended_at FROM ledger"))),
+            list(connection.execute(text("SELECT id FROM runs WHERE live IS NULL"))),
+        )
+
+    async with _opened(server.url(base)) as store:
+        runs, keys, ledger, over = await store._database.read(look)
+    statuses = dict(tuple(row) for row in runs)
+    assert len(load.acknowledged) > 20
+    assert set(load.acknowledged.values()) <= set(statuses)
+    assert load.acknowledged.items() <= dict(tuple(row) for row in keys).items()
+    # Each key made one run, however often it was sent.
+    assert len(runs) == len(keys)
+    assert len(load.ended) > 10
+    assert all(statuses[run] == "succeeded" for run in load.ended)
+    assert max(Counter(load.ended).values()) == 1
+    # The ledger has each attempt once, and those of ended runs are closed.
+    assert len({row.object_id for row in ledger}) == len(ledger)
+    is_open = {row.object_id for row in ledger if row.ended_at == 2**63 - 1}
+    assert is_open.isdisjoint(row.id for row in over)
+    assert {row.id for row in over} <= {row.object_id for row in ledger}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
+async def test_094_a_server_that_restarts_or_crashes_loses_nothing(
+    server: Postgres, base: str, how: signal.Signals
+) -> None:
+    async with _opened(server.url(base)) as store:
+        load = Load(store, await _workload(store))
+
+        async def trouble() -> None:
+            for _ in range(2):
+                await asyncio.sleep(0.7)
+                await asyncio.to_thread(server.restart, how)
+                back_mono = time.monotonic()
+                while load.answered_mono < back_mono:
+                    assert time.monotonic() < back_mono + BACK_SECONDS
+                    await asyncio.sleep(0.01)
+
+        await load.go(trouble(), seconds=0.5)
+    assert load.refusals
+    assert all("try again" in one.lower() for one in load.refusals)
+    await _judge(server, base, load)
+
+
+async def test_094_connections_that_drop_in_transactions_lose_nothing(
+    server: Postgres, base: str, proxy: TcpProxy
+) -> None:
+    async with _opened(server.url(base, port=proxy.port)) as store:
+        load = Load(store, await _workload(store))
+
+        async def trouble() -> None:
+            chance = random.Random(94)
+            for turn in range(40):
+                await asyncio.sleep(chance.uniform(0.01, 0.1))
+                if turn % 2:
+                    proxy.cut()
+                else:
+                    await asyncio.to_thread(server.cut, base)
+
+        await load.go(trouble(), seconds=0.5)
+    assert load.refusals
+    await _judge(server, base, load)
+
+
+async def test_094_a_commit_whose_answer_was_lost_is_found_by_its_key(
+    server: Postgres, base: str, proxy: TcpProxy
+) -> None:
+    async with _opened(server.url(base, port=proxy.port)) as store:
+        run = _run(await _workload(store))
+        key = Key(owner="ann", key="once", digest="d")
+        loop = asyncio.get_running_loop()
+        is_stalled = threading.Event()
+
+        def stall(_: object) -> None:
+            # The commit is about to be sent: it will arrive, and nobody will hear of it.
+            if not is_stalled.is_set():
+                loop.call_soon_threadsafe(partial(proxy.stall, answers_only=True))
+                loop.call_soon_threadsafe(is_stalled.set)
+                is_stalled.wait(10)
+
+        event.listen(store._database._engine, "commit", stall)
+        sent = asyncio.create_task(store.runs.insert([run], key=key))
+        async with _opened(server.url(base)) as other:
+            async with asyncio.timeout(10):
+                while not await other.runs.known([run.id]):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        proxy.cut()
+        with pytest.raises(Unavailable):
+            await sent
+        await proxy.heal()
+        again = run.model_copy(update={"id": new_id("run")})
+        assert (await store.runs.insert([again], key=key)).id == run.id
+        assert await store.runs.known([run.id, again.id]) == {run.id}
+
+
+async def test_094_a_server_that_is_gone_is_told_in_plain_words_and_comes_back(
+    server: Postgres, base: str, proxy: TcpProxy
+) -> None:
+    async with _opened(server.url(base, port=proxy.port)) as store:
+        workload = await _workload(store)
+        await proxy.vanish()
+        for call in (
+            store.workloads.get("ann", "job", workload.id),
+            store.runs.insert([_run(workload)]),
+            store.team.lists.revision(),
+            store.team.leaders.lead("tick", "h", datetime.now(UTC), datetime.now(UTC)),
+        ):
+            began_mono = time.monotonic()
+            with pytest.raises(Unavailable, match=r"cannot be reached.*[Tt]ry again") as caught:
+                await call
+            assert caught.value.http_status == 503
+            assert database_secrets(str(caught.value)) == []
+            assert time.monotonic() < began_mono + 6
+        await proxy.heal()
+        assert (await store.workloads.get("ann", "job", workload.id)).id == workload.id
+
+
+def database_secrets(said: str) -> list[str]:
+    """Find what of the address must not be told."""
+    return [word for word in ("not-for-any-log", "himalia:", "127.0.0.1") if word in said]
+
+
+async def test_094_a_store_does_not_open_while_the_server_is_gone(server: Postgres) -> None:
+    with pytest.raises(Unavailable, match="no such database"):
+        await _store(server.url("absent")).open()
+    nowhere = server.url("postgres", port=1)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await _store(nowhere).open()
+
+
+async def test_094_a_server_that_says_nothing_keeps_nobody_waiting_for_ever(
+    server: Postgres, base: str, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_PATIENCE_SECONDS", 0.5)
+    async with _opened(server.url(base, port=proxy.port)) as store:
+        workload = await _workload(store)
+        proxy.stall()
+        asked = [store.workloads.get("ann", "job", workload.id) for _ in range(20)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(answer, Unavailable) for answer in answers)
+        await proxy.heal()
+        async with asyncio.timeout(BACK_SECONDS):
+            while True:
+                with suppress(Unavailable):
+                    await store.workloads.get("ann", "job", workload.id)
+                    break
+
+
+async def test_094_a_slow_server_is_waited_for(
+    server: Postgres, base: str, proxy: TcpProxy
+) -> None:
+    async with _opened(server.url(base, port=proxy.port)) as store:
+        workload = await _workload(store)
+        proxy.slow(0.4)
+        run = await store.runs.insert([_run(workload)])
+        await proxy.heal()
+        assert (await store.runs.get("ann", run.id)).id == run.id
+
+
+async def test_094_a_server_without_a_connection_to_spare_is_asked_again(
+    server: Postgres, base: str
+) -> None:
+    others: list[psycopg.Connection[Any]] = []
+    async with _opened(server.url(base)) as store:
+        workload = await _workload(store)
+        await asyncio.to_thread(server.cut, base)
+        with suppress(psycopg.OperationalError):
+            while True:
+                others.append(psycopg.connect(server.url("postgres")))
+        with pytest.raises(Unavailable, match="no connection to spare"):
+            await store.runs.insert([_run(workload)])
+        for other in others:
+            other.close()
+        run = _run(workload)
+        async with asyncio.timeout(BACK_SECONDS):
+            while not await store.runs.known([run.id]):
+                with suppress(HimaliaError):
+                    await store.runs.insert([run])
+
+
+async def test_094_transactions_that_entangle_are_done_again(server: Postgres, base: str) -> None:
+    async with _opened(server.url(base)) as store:
+        loop = asyncio.get_running_loop()
+        duties = ("a", "b")
+        now = datetime.now(UTC)
+        for duty in duties:
+            await store.team.leaders.lead(duty, "h", now, now)
+        first = [asyncio.Event() for _ in duties]
+        tries: list[int] = []
+
+        def take(connection: Connection, mine: int) -> None:
+            tries.append(mine)
+            touch = text("UPDATE duties SET until = until + 1 WHERE duty = :duty")
+            connection.execute(touch, {"duty": duties[mine]})
+            loop.call_soon_threadsafe(first[mine].set)
+            asyncio.run_coroutine_threadsafe(first[1 - mine].wait(), loop).result(10)
+            connection.execute(touch, {"duty": duties[1 - mine]})
+
+        await asyncio.gather(*(store._database.write(take, mine) for mine in range(2)))
+        assert len(tries) == 3
+
+
+async def test_094_commits_are_durable_whatever_the_servers_usual_is(
+    server: Postgres, base: str
+) -> None:
+    def told(connection: Connection) -> Any:
+        return connection.scalar(text("SHOW synchronous_commit"))
+
+    async with _opened(server.url(base)) as store:
+        assert await store._database.write(told) == "on"
+    strict = f"{server.url(base)}?options=-csynchronous_commit%3Dremote_apply"
+    async with _opened(strict) as store:
+        assert await store._database.write(told) == "remote_apply"
