@@ -15,6 +15,16 @@ from tests.servers.keycloak import CLIENT, Keycloak, keycloak
 __all__ = ["keycloak"]
 
 
+WITHOUT_CONTROL = """
+import pathlib
+from himalia_hub.state import State
+c.JupyterHub.services.append(
+    {"name": "himalia", "api_token": State(pathlib.Path(c.Himalia.state)).secret("control-token")}
+)
+"""
+"""Lines for a hub alone, which is quicker up: logins are the hub's own business."""
+
+
 def settings(issuer: str, secret_file: Path, **others: object) -> str:
     """Return lines of configuration for a provider."""
     chosen: dict[str, object] = {
@@ -33,7 +43,9 @@ def settings(issuer: str, secret_file: Path, **others: object) -> str:
 async def hub(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hub]:
     secret = tmp_path_factory.mktemp("identity") / "secret"
     secret.write_text(keycloak.secret)
-    async with Hub(config=settings(keycloak.issuer, secret), arguments=()) as made:
+    async with Hub(
+        config=settings(keycloak.issuer, secret) + WITHOUT_CONTROL, arguments=()
+    ) as made:
         keycloak.serve(made.url)
         yield made
 

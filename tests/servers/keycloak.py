@@ -141,6 +141,7 @@ class Keycloak:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        self._http.close()
         self._log.close()
 
     def pause(self) -> None:

@@ -111,6 +111,7 @@ class OidcAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
             self.log.warning("A sign-in was refused, for its ID token: %s", untrusted)
             raise web.HTTPError(400, REFUSED) from None
         admission = self.watch.admission
+        login = admission.told(login, info)
         groups = admission.groups(login, info)
         if not admission.admits(subject, groups):
             await self._forget(login)

@@ -46,6 +46,8 @@ class Login:
     id_token: str = field(default="", repr=False)
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Of the latest ID token."""
+    knows_groups: bool = False
+    """Whether the provider has told the groups when it was asked about the person."""
     lifetime_seconds: float = _DEFAULT_SECONDS
     expires_at: float = 0.0
 

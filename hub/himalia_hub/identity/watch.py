@@ -65,12 +65,20 @@ class Admission:
         return None if not admins else not admins.isdisjoint(groups)
 
     def groups(self, login: Login, info: dict[str, Any]) -> tuple[str, ...]:
-        """Return a person's groups: as the provider says now, or else as at their last token."""
+        """Return a person's groups: as the provider says now, or else as at their last token.
+
+        Who has none left may be told of without the claim: then an old token counts for nothing.
+        """
         claim = self._settings.oidc_groups_claim
-        for claims in (info, login.claims):
-            if (found := groups_of(claims, claim)) is not None:
-                return found
-        return ()
+        found = groups_of(info, claim)
+        if found is None and not login.knows_groups:
+            found = groups_of(login.claims, claim)
+        return found or ()
+
+    def told(self, login: Login, info: dict[str, Any]) -> Login:
+        """Return the login, with a note whether the provider tells the groups itself."""
+        tells = groups_of(info, self._settings.oidc_groups_claim) is not None
+        return replace(login, knows_groups=True) if tells and not login.knows_groups else login
 
 
 class Watch:
@@ -198,6 +206,8 @@ class Watch:
             await self._refused(user, record, refused)
             return
         record.silent_since = None
+        login = record.logins.items[0]
+        record.logins = record.logins.with_renewed(login, self.admission.told(login, infos[0]))
         groups = self.admission.groups(record.logins.items[0], infos[0])
         if not self.admission.admits(record.logins.subject, groups):
             self._door.apply(user, groups, admin=self.admission.is_admin(groups))
