@@ -103,8 +103,9 @@ class Himalia(OidcSettings):
 
     roll_call_seconds = Float(
         60.0,
-        help="""How often control compares the people it knows with the hub's users. It also looks
-        at once when the hub tells of a change.""",
+        help="""How often control compares the people it knows with the hub's users, at least: where
+        there are few users it does so every few seconds, and at once when the hub tells of a
+        change.""",
     ).tag(config=True)
 
     most_missing = Int(

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from himalia.core.errors import Unavailable
 from himalia_hub.control.hub_api import HubApi, HubUser
 
+_LEAST_SECONDS = 5.0
+_SECONDS_A_USER = 0.02
 _BREATH_SECONDS = 0.05
 """Between two parts of the list: the hub has one thread."""
 
@@ -38,6 +40,14 @@ class Rolls:
     def latest(self) -> Roll | None:
         """The latest whole one."""
         return self._latest
+
+    @property
+    def fair_seconds(self) -> float:
+        """How old a roll may be for those who look often: the longer the list, the more it costs
+        the hub.
+        """
+        users = len(self._latest.users) if self._latest is not None else 0
+        return max(_LEAST_SECONDS, _SECONDS_A_USER * users)
 
     async def within(self, seconds: float) -> Roll:
         """Return a roll that is at most this old.

@@ -89,9 +89,10 @@ class RollCall:
         await self._miss(roll)
         waiting = await self._settle_all()
         await self._estate.sweep(self._known.keys() | roll.users.keys())
+        every = min(self._every, self._rolls.fair_seconds)
         if self._missing:
-            return min(self._every, _BETWEEN_SECONDS)
-        return min(self._every, _UNSETTLED_SECONDS) if waiting else self._every
+            return min(every, _BETWEEN_SECONDS)
+        return min(every, _UNSETTLED_SECONDS) if waiting else every
 
     async def _meet(self, roll: Roll) -> None:
         """Store who is new or changed, and now and then that the others are still there."""

@@ -153,7 +153,8 @@ class HubServers:
 
     async def states(self, people: Sequence[Person]) -> dict[str, tuple[ServerState, ...]]:
         """See :class:`himalia.core.administration.Servers`."""
-        roll = await self._sessions.rolls.within(_ROLL_SECONDS)
+        rolls = self._sessions.rolls
+        roll = await rolls.within(rolls.fair_seconds)
         found: dict[str, tuple[ServerState, ...]] = {}
         for person in people:
             user = roll.users.get(person.owner)
@@ -163,7 +164,8 @@ class HubServers:
 
     async def count(self, owners: Collection[str] | None) -> int:
         """See :class:`himalia.core.administration.Servers`."""
-        roll = await self._sessions.rolls.within(_ROLL_SECONDS)
+        rolls = self._sessions.rolls
+        roll = await rolls.within(rolls.fair_seconds)
         chosen = (
             roll.users.values()
             if owners is None
