@@ -5,19 +5,31 @@ The accounts are real where the tests run as root; elsewhere all are this one, w
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from himalia.agents import Account, AgentSettings
+from himalia.agents import Account, AgentBackend, AgentPremises, Agents, AgentSettings
+from himalia.core.local import LocalService, LocalSettings
+from himalia.core.model import Run, RunDraft, Status, Workload, WorkloadDraft
 from himalia.core.names import new_id, owner_id
+from himalia.core.places import Places
+from himalia.core.service import Caller
+from himalia.core.spec import Spec
+from himalia.kinds.job import JobSpec
+from himalia.kinds.registry import load_kinds
+from himalia.store.sql import SqlStore
 from himalia_hub.accounts import Accounts
 from himalia_hub.settings import Himalia
 from tests.servers.environment import server_python
@@ -83,3 +95,82 @@ def people() -> Iterator[People]:
     found = People(folder)
     yield found
     found.close()
+
+
+@asynccontextmanager
+async def served(
+    people: People, folder: Path, settings: AgentSettings | None = None
+) -> AsyncIterator[tuple[LocalService, Agents]]:
+    """Give a service over agents of `people`, whose own state lies in `folder`, and the agents."""
+    agents = Agents(people.of_owner, settings or quick())
+    kinds = load_kinds()
+    places = Places(home=folder / "control").prepare()
+    service = LocalService(
+        store=SqlStore(places.store, kinds.decode_spec),
+        backend=AgentBackend(agents),
+        premises=AgentPremises(agents),
+        kinds=kinds,
+        places=places,
+        settings=LocalSettings(max_running=4),
+    )
+    await service.open()
+    try:
+        yield service, agents
+    finally:
+        await service.close()
+
+
+class Resident:
+    """One of the people, who asks a service."""
+
+    def __init__(self, people: People, service: LocalService, name: str) -> None:
+        self.account = people.account(name)
+        self.owner = people.owner(name)
+        self._service = service
+        self._people = people
+        self._name = name
+        self.caller = Caller(owner=self.owner, root=people.root(name), name=name)
+
+    async def job(self, *sources: str, run: bool = True, **spec: Any) -> Workload[Spec]:
+        """Make a job of these cells, which runs unless told otherwise."""
+        self.write(*sources)
+        draft = WorkloadDraft[Spec](spec=JobSpec(notebook="n.ipynb", **spec), run=run)
+        return await self._service.workloads.create(self.caller, "job", draft)
+
+    async def start(self, workload: Workload[Spec]) -> Run:
+        """Run a job."""
+        return await self._service.runs.start(self.caller, "job", workload.id, RunDraft())
+
+    def write(self, *sources: str) -> None:
+        """Write the notebook of these cells into the folder that paths start at."""
+        empty = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+        cells = [
+            {**empty, "id": f"c{index}", "source": source} for index, source in enumerate(sources)
+        ]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        document = {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": kernel},
+            "cells": cells,
+        }
+        (self.caller.root / "n.ipynb").write_text(json.dumps(document))
+
+    async def until(self, run: Run | None, *statuses: Status) -> Run:
+        """Wait until a run has one of these statuses."""
+        assert run is not None
+        async with asyncio.timeout(90):
+            while True:
+                now = await self._service.runs.get(self.caller, run.id)
+                if now.status in statuses:
+                    return now
+                assert not now.status.is_terminal, now
+                await asyncio.sleep(0.05)
+
+    async def ended(self, run: Run | None) -> Run:
+        """Wait for the end of a run."""
+        return await self.until(run, *(status for status in Status if status.is_terminal))
+
+    async def said(self, run: Run) -> str:
+        """Return what a run's log says."""
+        return (await self._service.runs.log(self.caller, run.id)).text

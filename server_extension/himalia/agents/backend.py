@@ -13,7 +13,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from himalia.agents import messages as m
-from himalia.agents.fleet import Agents
+from himalia.agents.fleet import Agents, failure
 from himalia.backends.base import (
     AttemptRef,
     Backend,
@@ -62,12 +62,12 @@ class AgentBackend(Backend):
         try:
             await self._agents.ask(ref.owner, "start", asked, m.Nothing)
         except Unavailable as error:
-            reason = self._broken(ref.owner)
+            reason = self._agents.broken(ref.owner)
             if reason is None:
                 raise
             raise Refused(reason) from error
         except HimaliaError as error:
-            raise Refused(_reason(error.message)) from error
+            raise Refused(failure(error.message)) from error
 
     @override
     async def observe(self, refs: Sequence[AttemptRef]) -> dict[AttemptRef, Observation]:
@@ -182,10 +182,10 @@ class AgentBackend(Backend):
         try:
             said = await self._agents.ask(owner, "observe", asked, m.Sight)
         except HimaliaError as error:
-            reason = self._broken(owner)
+            reason = self._agents.broken(owner)
             if reason is None and isinstance(error, Unavailable):
                 return {}
-            lost = Observation(phase=Phase.LOST, reason=reason or _reason(error.message))
+            lost = Observation(phase=Phase.LOST, reason=reason or failure(error.message))
             return dict.fromkeys(refs, lost)
         known = {(ref.run_id, ref.attempt): ref for ref in refs}
         return {
@@ -194,22 +194,9 @@ class AgentBackend(Backend):
             if (item.run_id, item.attempt) in known
         }
 
-    def _broken(self, owner: str) -> Reason | None:
-        """Return why an owner's runs fail, where trying again has not helped for long."""
-        why = self._agents.trouble(owner)
-        return _reason(f"What runs notebooks under your account fails: {why}.") if why else None
-
 
 def _name(ref: AttemptRef) -> dict[str, str | int]:
     return {"run_id": ref.run_id, "attempt": ref.attempt}
-
-
-def _reason(message: str) -> Reason:
-    return Reason(
-        code="agent_failed",
-        message=message,
-        next_step="Run it again; if it fails in the same way, tell an admin.",
-    )
 
 
 def _observation(said: m.Seen) -> Observation:

@@ -21,6 +21,7 @@ from himalia.agents.messages import Opening
 from himalia.agents.process import AgentProcess, Gone, launch
 from himalia.agents.settings import AgentSettings
 from himalia.core.errors import HimaliaError, Unavailable
+from himalia.core.model import Reason
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +52,15 @@ class _Keep:
     troubles: list[float] = field(default_factory=list)
     not_before_mono: float = 0.0
     why: str = ""
+
+
+def failure(message: str) -> Reason:
+    """Say that a run failed because of its owner's agent."""
+    return Reason(
+        code="agent_failed",
+        message=message,
+        next_step="Run it again; if it fails in the same way, tell an admin.",
+    )
 
 
 class Agents:
@@ -87,6 +97,11 @@ class Agents:
         if keep is None or len(self._recent(keep)) <= self.settings.max_troubles:
             return None
         return keep.why
+
+    def broken(self, owner: str) -> Reason | None:
+        """Return why an owner's runs fail, where trying again has not helped for long."""
+        why = self.trouble(owner)
+        return failure(f"What runs notebooks under your account fails: {why}.") if why else None
 
     async def account(self, owner: str) -> Account:
         """Return the account of an owner, as it was when the agent was last started."""

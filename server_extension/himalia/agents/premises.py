@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from himalia.agents import messages as m
 from himalia.agents.fleet import Agents
+from himalia.backends.base import Refused
 from himalia.core.errors import HimaliaError, InvalidInput, Unavailable
 from himalia.core.model import Snapshot, Workload
 from himalia.core.places import Places
@@ -50,7 +51,13 @@ class AgentPremises(Premises):
 
     @override
     async def spec(self, owner: str, digest: str, present: Spec) -> Spec:
-        said = await self._agents.ask(owner, "spec", m.Snapshot(digest=digest), m.SaidSpec)
+        try:
+            said = await self._agents.ask(owner, "spec", m.Snapshot(digest=digest), m.SaidSpec)
+        except Unavailable as error:
+            reason = self._agents.broken(owner)
+            if reason is None:
+                raise
+            raise Refused(reason) from error
         try:
             return with_pinned(said.spec, present)
         except ValidationError as error:

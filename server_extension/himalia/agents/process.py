@@ -106,8 +106,12 @@ class AgentProcess:
             with contextlib.suppress(ConnectionError):
                 await self._writer.drain()
             said = await answer
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
         finally:
-            if self._asked.pop(number, None) is not None and not answer.done():
+            # Who does not wait any more has cancelled it; not so when it was answered meanwhile.
+            if self._asked.pop(number, None) is not None and answer.cancelled():
                 self._abandon(number)
         return said
 
@@ -160,8 +164,12 @@ class AgentProcess:
             self._abandoned.discard(number)
             return
         answer = self._asked.get(number) if isinstance(number, int) else None
-        if answer is None or answer.done():
+        if answer is None or (answer.done() and not answer.cancelled()):
             raise NotUnderstood("an answer to what nobody asked")
+        if answer.cancelled():
+            # A moment ago; its asker need not expect an answer any more.
+            self._asked.pop(said["id"])
+            return
         if isinstance(said.get("ok"), dict):
             answer.set_result(said["ok"])
             return

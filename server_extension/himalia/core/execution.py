@@ -94,7 +94,8 @@ class Execution:
         except Unavailable:
             raise
         except HimaliaError as error:
-            return failed(work.run, _refused(error), self._clock())
+            reason = error.reason if isinstance(error, Refused) else _refused(error)
+            return failed(work.run, reason, self._clock())
         if work.run.target is Target.STOP:
             work.is_begun = True
             return None
@@ -113,7 +114,11 @@ class Execution:
 
     async def learn(self, work: Work) -> None:
         """Find out what was asked of a run that another began (:raises NotNow:)."""
-        work.spec = (await self._workload(work.run)).spec
+        try:
+            work.spec = (await self._workload(work.run)).spec
+        except Refused:
+            # What it is now tells as much as is needed to bring the run to its end.
+            work.spec = (await self._stored(work.run)).spec
 
     async def end(self, work: Work) -> None:
         """End an attempt that ran over its time (:raises NotNow:)."""
@@ -164,12 +169,15 @@ class Execution:
 
     async def _workload(self, run: Run) -> Workload[Spec]:
         """Return the workload with the spec that the run was made for."""
-        workload = await self._store.workloads.get(run.owner, run.kind, run.workload_id)
+        workload = await self._stored(run)
         if run.snapshot_digest is None:
             return workload
         with one_runs_trouble():
             spec = await self._premises.spec(run.owner, run.snapshot_digest, workload.spec)
         return workload.model_copy(update={"spec": spec})
+
+    async def _stored(self, run: Run) -> Workload[Spec]:
+        return await self._store.workloads.get(run.owner, run.kind, run.workload_id)
 
     async def _plan(self, work: Work) -> RunPlan:
         run = work.run

@@ -44,7 +44,11 @@ class Premises(ABC):
 
     @abstractmethod
     async def spec(self, owner: str, digest: str, present: Spec) -> Spec:
-        """Return the spec pinned in a snapshot, with what is no run's business as in `present`."""
+        """Return the spec pinned in a snapshot, with what is no run's business as in `present`.
+
+        :raises Unavailable: not now.
+        :raises Refused: nor later; the run fails with what it says.
+        """
 
     @abstractmethod
     async def outputs(self, owner: str, run_id: str, attempt: int) -> Path:
