@@ -116,7 +116,7 @@ class Views(ABC):
     @abstractmethod
     def changes(self, admin: Admin) -> AsyncIterator[int]:
         """Yield the present revision, and a new one whenever what the page shows may have changed,
-        at most one a second and at least one every 15 s.
+        at most one a second and at least one every 5 s.
         """
 
 

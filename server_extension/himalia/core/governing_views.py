@@ -23,7 +23,8 @@ from himalia.core.model import Page
 from himalia.core.team import AuditEntry, Overview, Person, PersonRow, RunRow, WorkloadRow
 
 _LOOK_SECONDS = 1.0
-_STILL_SECONDS = 15.0
+_STILL_SECONDS = 5.0
+"""What is not stored changes too: servers, and why they live."""
 
 
 class LocalViews(Views):

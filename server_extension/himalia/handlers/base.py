@@ -114,7 +114,7 @@ class ApiHandler(web.RequestHandler):
         self.end(self.api.document(), JSON)
 
     async def _send_events(self, answer: Events) -> None:
-        async with aclosing(follow(answer.events, self._gone)) as parts:
+        async with aclosing(follow(answer.events, self._gone, answer.keep_alive_seconds)) as parts:
             async for part in parts:
                 if not self._headers_written:
                     # Only now it is known that there is something to follow.

@@ -83,6 +83,8 @@ class Events:
     """An answer that goes on: server-sent events."""
 
     events: AsyncIterator[Event]
+    keep_alive_seconds: float | None = None
+    """After which silence a line says that somebody is still there; None for the usual."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,9 @@ from himalia.handlers.admin_parameters import (
 from himalia.handlers.calls import AdminCall, Events
 from himalia.handlers.parameters import NoParameters
 
+_SILENCE_SECONDS = 2.0
+"""A proxy may hold on to a connection whose server is gone; the page must find out soon."""
+
 
 async def get_rights(call: AdminCall[NoParameters, NoParameters]) -> Rights:
     """Tell who is asking."""
@@ -55,7 +58,7 @@ async def list_workloads(
 
 async def stream_changes(call: AdminCall[NoParameters, NoParameters]) -> Events:
     """Tell when the page may be out of date."""
-    return Events(events=_changes(call))
+    return Events(events=_changes(call), keep_alive_seconds=_SILENCE_SECONDS)
 
 
 async def _changes(call: AdminCall[NoParameters, NoParameters]) -> AsyncIterator[Changed]:

@@ -56,7 +56,7 @@ def encode_event(event: Event) -> bytes:
 
 
 async def follow(
-    events: AsyncIterator[Event], gone: _Closing, keep_alive: float = KEEP_ALIVE_SECONDS
+    events: AsyncIterator[Event], gone: _Closing, keep_alive: float | None = None
 ) -> AsyncGenerator[bytes]:
     """Yield what to send, from the first event on, until the end or until the client has gone.
 
@@ -68,7 +68,9 @@ async def follow(
         try:
             while not leaving.done():
                 await asyncio.wait(
-                    (coming, leaving), timeout=keep_alive, return_when=asyncio.FIRST_COMPLETED
+                    (coming, leaving),
+                    timeout=keep_alive or KEEP_ALIVE_SECONDS,
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
                 if coming.done():
                     try:

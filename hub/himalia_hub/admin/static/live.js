@@ -4,7 +4,7 @@ import { address, failure, headers } from './api.js';
 
 const FIRST_MILLIS = 1000;
 const LONGEST_MILLIS = 30_000;
-const SILENCE_MILLIS = 45_000;
+const SILENCE_MILLIS = 6000;
 
 /**
  * Follow the changes; gaps are bridged by asking again, ever less often.
