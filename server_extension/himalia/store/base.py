@@ -181,8 +181,8 @@ class RunStore(ABC):
         """Delete an ended run (:raises Conflict: it has not ended)."""
 
     @abstractmethod
-    async def counts(self) -> dict[Status, int]:
-        """Return how many unended runs there are by status."""
+    async def counts(self, owner: str | None = None) -> dict[Status, int]:
+        """Return how many unended runs there are by status, of one owner or of all."""
 
     @abstractmethod
     async def waiting(self) -> tuple[tuple[Run, ...], ...]:
@@ -297,8 +297,8 @@ class ScheduleStore(ABC):
         """Return when the next schedule is due."""
 
     @abstractmethod
-    async def count(self) -> int:
-        """Return how many unpaused schedules there are."""
+    async def count(self, owner: str | None = None) -> int:
+        """Return how many unpaused schedules there are, of one owner or of all."""
 
 
 class MessageStore(ABC):

@@ -13,7 +13,7 @@ from himalia.store.tables import runs, workloads
 from himalia.store.team_tables import memberships, people
 from himalia.store.workloads import with_last_run
 
-_FEW = 40
+_FEW = 8
 """So many parts of a page are read one by one and merged, each from its own place in an index."""
 PERSON_KEYS: dict[str, Column[Any]] = {
     "name": people.c.folded,

@@ -104,7 +104,12 @@ def _seen(connection: Connection, found: Sequence[Person]) -> None:
         connection.execute(insert(memberships), rows)
     if new or changed:
         changes.note(connection)
-    _touch(connection, [one for one in found if one.owner in there])
+    later = [
+        person
+        for person in found
+        if person.owner in there and there[person.owner].last_seen_at < person.last_seen_at
+    ]
+    _touch(connection, later)
 
 
 def _touch(connection: Connection, found: Sequence[Person]) -> None:

@@ -62,8 +62,8 @@ class SqlRuns(RunStore):
         return await self._database.write(_delete, owner, run_id)
 
     @override
-    async def counts(self) -> dict[Status, int]:
-        return await self._database.read(_counts)
+    async def counts(self, owner: str | None = None) -> dict[Status, int]:
+        return await self._database.read(_counts, owner)
 
     @override
     async def waiting(self) -> tuple[tuple[Run, ...], ...]:
@@ -160,8 +160,9 @@ def _delete(connection: Connection, owner: str, run_id: str) -> Run:
     return run
 
 
-def _counts(connection: Connection) -> dict[Status, int]:
-    rows = connection.execute(
-        select(runs.c.live, func.count()).where(runs.c.live.in_(LIVE)).group_by(runs.c.live)
-    )
+def _counts(connection: Connection, owner: str | None) -> dict[Status, int]:
+    wanted = select(runs.c.live, func.count()).where(runs.c.live.in_(LIVE)).group_by(runs.c.live)
+    if owner is not None:
+        wanted = wanted.where(runs.c.owner == owner)
+    rows = connection.execute(wanted)
     return {Status(status): count for status, count in rows}

@@ -102,8 +102,8 @@ class SqlSchedules(ScheduleStore):
         return await self._database.read(_next_tick_at)
 
     @override
-    async def count(self) -> int:
-        return await self._database.read(_count)
+    async def count(self, owner: str | None = None) -> int:
+        return await self._database.read(_count, owner)
 
     def _due(
         self, connection: Connection, now: datetime, limit: int
@@ -259,9 +259,11 @@ def _next_tick_at(connection: Connection) -> datetime | None:
     return None if soonest in {None, FOREVER} else from_micros(soonest)
 
 
-def _count(connection: Connection) -> int:
-    number = connection.scalar(select(func.count()).where(schedules.c.paused == 0))
-    return number or 0
+def _count(connection: Connection, owner: str | None) -> int:
+    wanted = select(func.count()).where(schedules.c.paused == 0)
+    if owner is not None:
+        wanted = wanted.where(schedules.c.owner == owner)
+    return connection.scalar(wanted) or 0
 
 
 def _check_there(schedule_id: str) -> None:
