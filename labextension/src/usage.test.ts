@@ -91,11 +91,11 @@ describe('words', () => {
     expect(queueWords(run({ reason: null }))).toBeNull();
   });
   it('say when a server is stopped', () => {
-    const server = { why: 'Nothing happens here.', stop_at: '2026-03-01T12:20:00Z' } as ServerState;
+    const server = { why: 'It has nothing to do.', stop_at: '2026-03-01T12:20:00Z' } as ServerState;
     expect(serverWords(server, Date.parse('2026-03-01T12:00:00Z'))).toBe(
-      'Nothing happens here. It will be stopped in 20 minutes if nothing happens; runs go on.'
+      'This server has nothing to do. It will be stopped in 20 minutes if nothing happens; runs go on.'
     );
-    expect(serverWords({ ...server, stop_at: null })).toBe('Nothing happens here.');
+    expect(serverWords({ ...server, stop_at: null })).toBe('This server has nothing to do.');
   });
   it.each([
     [0, '0 h'],

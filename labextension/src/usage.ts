@@ -122,12 +122,13 @@ export function queueWords(run: Run): string | null {
 
 /** Say why the user's server stays, or when it will be stopped. */
 export function serverWords(server: ServerState, now = Date.now()): string {
+  const why = server.why.replace(/^It /, 'This server ');
   if (!server.stop_at) {
-    return server.why;
+    return why;
   }
   const minutes = Math.max(1, Math.round((Date.parse(server.stop_at) - now) / 60_000));
   const time = minutes < 120 ? `${count(minutes, 'minute')}` : `${Math.round(minutes / 60)} hours`;
-  return `${server.why} It will be stopped in ${time} if nothing happens; runs go on.`.trimStart();
+  return `${why} It will be stopped in ${time} if nothing happens; runs go on.`.trimStart();
 }
 
 /** Write hours as people read them: `0.02 h`, `3.4 h`, `120 h`. */

@@ -252,6 +252,8 @@ async def test_unended_runs_are_counted_by_status(store: Store, make: Any) -> No
     await make.queued(store, workload, status=Status.FAILED)
     counts = {Status.STARTING: 1, Status.QUEUED: 1, Status.WAITING: 1}
     assert await store.runs.counts() == counts
+    assert await store.runs.counts(workload.owner) == counts
+    assert await store.runs.counts("somebody-else") == {}
 
 
 NOTIFY = (

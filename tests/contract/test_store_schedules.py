@@ -67,6 +67,8 @@ async def test_due_schedules_come_with_their_workloads(store: Store, make: Any) 
     await store.schedules.insert(make.schedule(workload, next_tick_at=make.later(500)))
     assert await store.schedules.next_tick_at() == soon.next_tick_at
     assert await store.schedules.count() == 3
+    assert await store.schedules.count(workload.owner) == 3
+    assert await store.schedules.count("somebody-else") == 0
     assert await store.schedules.due(make.now, 10) == ()
     assert await store.schedules.due(make.later(5), 10) == ((soon, workload),)
 

@@ -164,7 +164,7 @@ class LocalService(WorkloadService):
 
     @override
     async def status(self, caller: Caller) -> ServiceStatus:
-        counts = await self._parts.store.runs.counts()
+        counts = await self._parts.store.runs.counts(caller.owner)
         free = await self._parts.premises.free_bytes(caller.owner)
         warnings = []
         if free < _LITTLE_SPACE:
@@ -184,7 +184,7 @@ class LocalService(WorkloadService):
             queued=queued,
             running=sum(counts.values()) - queued,
             limit=self._settings.max_running,
-            schedules=await self._parts.store.schedules.count(),
+            schedules=await self._parts.store.schedules.count(caller.owner),
             pool=await self._parts.backend.pool(caller.owner),
             memory_bytes=psutil.Process().memory_info().rss,
             disk_free_bytes=free,

@@ -379,9 +379,10 @@ class ServiceStatus(Model):
     started_at: datetime
     backend: str
     queued: int
+    """Of the caller's own, as the next two."""
     running: int
     limit: int
-    """Runs that may run at once."""
+    """Runs that may run at once, everybody's together."""
     schedules: int
     pool: PoolStatus | None = None
     memory_bytes: int

@@ -56,16 +56,16 @@ def refusal_of_month(quota: Quota, run_hours: float, now: datetime) -> Reason | 
 def refusal_at_once(quota: Quota, running: int, cpu: float, memory_bytes: int) -> Reason | None:
     """Return why this much may not be on at once, if so."""
     if quota.running is not None and running > quota.running:
-        what = f"{quota.running} runs"
+        what = _count(quota.running, "run")
     elif quota.cpu is not None and cpu > quota.cpu + _ALMOST:
-        what = f"{quota.cpu:g} cores"
+        what = _count(quota.cpu, "core")
     elif quota.memory_bytes is not None and memory_bytes > quota.memory_bytes:
         what = f"{_size(quota.memory_bytes)} of memory"
     else:
         return None
     return Reason(
         code=QUOTA,
-        message=f"{_whose(quota)} allows {what} at once, and they are taken.",
+        message=f"{_whose(quota)} allows {what} at once, and all of it is taken.",
         next_step="It starts by itself when others have ended.",
     )
 
@@ -75,7 +75,7 @@ def exceeds(quota: Quota, cpu: float, memory_bytes: int) -> tuple[str, Reason] |
     if quota.running == 0:
         return "running", _never(f"{_whose(quota)} allows no runs.", "Ask an admin to raise it.")
     if quota.cpu is not None and cpu > quota.cpu + _ALMOST:
-        what, of = f"{quota.cpu:g} cores", f"asks for {cpu:g}"
+        what, of = _count(quota.cpu, "core"), f"asks for {cpu:g}"
         resource = "cpu"
     elif quota.memory_bytes is not None and memory_bytes > quota.memory_bytes:
         what, of = f"{_size(quota.memory_bytes)} of memory", f"asks for {_size(memory_bytes)}"
@@ -88,6 +88,10 @@ def exceeds(quota: Quota, cpu: float, memory_bytes: int) -> tuple[str, Reason] |
 
 def _never(message: str, next_step: str) -> Reason:
     return Reason(code=QUOTA, message=message, next_step=next_step)
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"
 
 
 def _whose(quota: Quota) -> str:

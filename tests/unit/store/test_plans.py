@@ -162,6 +162,7 @@ async def test_what_the_reconciler_asks_again_and_again_reads_unended_runs_only(
         await store.holds.renew("h", [(held[0].run.id, 1)], NOW)
         await store.holds.stopping("h")
         await store.runs.counts()
+        await store.runs.counts(workload.owner)
         await store.holds.change(held[0].run.id, 1, Change(status=Status.RUNNING))
         await store.runs.waiting()
         await store.runs.expired(NOW, 9)
