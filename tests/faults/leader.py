@@ -1,4 +1,4 @@
-"""A reconciler and a ticker under a name of their own: ``python leader.py HOME HOLDER``.
+"""A reconciler and a ticker under a name of their own: ``python leader.py HOME HOLDER STORE``.
 
 A program of the tests: several of them over one store are what replicas of control will be.
 """
@@ -19,9 +19,9 @@ from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
 
 
-async def lead(home: Path, holder: str) -> None:
+async def lead(home: Path, holder: str, address: str) -> None:
     places, kinds = Places(home=home), load_kinds()
-    store = SqlStore(places.store, kinds.decode_spec)
+    store = SqlStore(address, kinds.decode_spec)
     backend = LocalBackend(places, pool_size=0)
     await store.open()
     await backend.open()
@@ -47,4 +47,4 @@ async def lead(home: Path, holder: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    asyncio.run(lead(Path(sys.argv[1]), sys.argv[2]))
+    asyncio.run(lead(Path(sys.argv[1]), *sys.argv[2:]))

@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from himalia.core.errors import Unavailable
 from himalia.core.flows import new_run
 from himalia.core.model import Run, Schedule, Status, Trigger, Workload
 from himalia.core.names import new_id
@@ -26,6 +28,8 @@ from himalia.kinds.job import JobSpec
 from himalia.kinds.registry import load_kinds
 from himalia.store.base import Store
 from himalia.store.sql import SqlStore
+from tests.servers.postgres import Postgres
+from tests.servers.tcp import TcpProxy
 
 pytestmark = pytest.mark.asyncio
 
@@ -39,17 +43,34 @@ def places(tmp_path: Path) -> Places:
 
 
 @pytest_asyncio.fixture
-async def store(places: Places) -> AsyncIterator[Store]:
-    store = SqlStore(places.store, load_kinds().decode_spec)
+async def proxy(postgres: Postgres) -> AsyncIterator[TcpProxy]:
+    """A network to the database, to be broken."""
+    async with TcpProxy("127.0.0.1", postgres.port) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def address(request: pytest.FixtureRequest, places: Places) -> str:
+    """Where the store is, as leaders reach it."""
+    if request.param == "sqlite":
+        return str(places.store)
+    database = str(request.getfixturevalue("postgres_url")).rpartition("/")[2]
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(database, port=request.getfixturevalue("proxy").port)
+
+
+@pytest_asyncio.fixture
+async def store(address: str) -> AsyncIterator[Store]:
+    store = SqlStore(address, load_kinds().decode_spec)
     await store.open()
     yield store
     await store.close()
 
 
-async def _leader(places: Places, holder: str) -> Process:
+async def _leader(places: Places, holder: str, address: str) -> Process:
     program = Path(__file__).with_name("leader.py")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(program), str(places.home), holder, stdout=PIPE
+        sys.executable, str(program), str(places.home), holder, address, stdout=PIPE
     )
     assert process.stdout is not None
     async with asyncio.timeout(30):
@@ -102,12 +123,14 @@ async def _schedule(store: Store, workload: Workload[Spec], tick_at: datetime) -
 
 
 async def _runs(store: Store) -> tuple[Run, ...]:
-    return (await store.runs.list(OWNER, RunQuery(limit=200))).items
+    while True:
+        with suppress(Unavailable):
+            return (await store.runs.list(OWNER, RunQuery(limit=200))).items
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(150)
 async def test_093_leaders_that_flap_tick_once_and_reap_nothing_alive(
-    store: Store, places: Places, tally: Any
+    store: Store, address: str, places: Places, proxy: TcpProxy, tally: Any
 ) -> None:
     workload = await _workload(store, places, tally)
     for _ in range(4):
@@ -115,17 +138,18 @@ async def test_093_leaders_that_flap_tick_once_and_reap_nothing_alive(
     soon = datetime.now(UTC).replace(microsecond=0)
     for number in range(SCHEDULES):
         await _schedule(store, workload, soon + timedelta(seconds=number))
-    leaders = [await _leader(places, holder) for holder in ("one", "two")]
+    leaders = [await _leader(places, holder, address) for holder in ("one", "two")]
     try:
         for turn in range(4):
             await asyncio.sleep(0.7)
+            proxy.cut()
             await _kill(leaders[turn % 2])
-            leaders[turn % 2] = await _leader(places, ("one", "two")[turn % 2])
+            leaders[turn % 2] = await _leader(places, ("one", "two")[turn % 2], address)
         # A gap without any leader, longer than a lease.
         for leader in leaders:
             await _kill(leader)
         await asyncio.sleep(2)
-        leaders = [await _leader(places, "three")]
+        leaders = [await _leader(places, "three", address)]
         async with asyncio.timeout(60):
             while len(runs := await _runs(store)) < 4 + SCHEDULES or not all(  # noqa: ASYNC110
                 run.status.is_terminal for run in runs
