@@ -94,6 +94,7 @@ RULES = (
             "himalia.backends.local",
             "himalia.kinds.base",
             "himalia.kinds.registry",
+            "himalia.runners.attempt",
             "himalia.__version__",
         ),
     ),

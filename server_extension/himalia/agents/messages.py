@@ -231,6 +231,19 @@ class SaidOutcome(Model):
     versions: SaidVersions
 
 
+class Parcel(Model):
+    """A snapshot or a run on its way to another owner: ``snapshots/DIGEST`` or ``runs/ID``."""
+
+    name: Annotated[str, Field(max_length=100)]
+
+
+class Put(Model):
+    """The next bytes of what is being unpacked; none at the end."""
+
+    handle: Count
+    data: Encoded
+
+
 class Seen(AttemptName):
     """What an agent saw of an attempt."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,14 +14,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from himalia.agents import messages as m
+from himalia.agents.moving import Box, pack
 from himalia.backends.base import AttemptRef, Observation, Phase
 from himalia.backends.local.backend import LocalBackend
 from himalia.backends.local.limits import LocalLimits
-from himalia.core.errors import InvalidInput, NotFound
+from himalia.core.errors import InvalidInput, NotFound, Unavailable
 from himalia.core.local_premises import LocalPremises
 from himalia.core.model import Progress, Reason, Workload
 from himalia.core.pinning import Limits
 from himalia.core.places import Places
+from himalia.core.snapshots import Snapshots
 from himalia.core.spec import Spec
 from himalia.kinds.base import RunPlan
 from himalia.kinds.registry import load_kinds
@@ -53,6 +56,7 @@ class Operations:
         limits = Limits(max_bytes=opening.max_bytes, max_files=opening.max_files)
         self._premises = LocalPremises(self._places, self._kinds, limits)
         self._open: dict[int, AsyncIterator[bytes]] = {}
+        self._boxes: dict[int, Box] = {}
         self._known: Mapping[str, Callable[[Any], Awaitable[BaseModel]]] = {
             "start": _taking(m.Start, self._start),
             "observe": _taking(m.AttemptNames, self._observe),
@@ -77,6 +81,9 @@ class Operations:
             "remove_run": _taking(m.RunName, self._remove_run),
             "collect": _taking(m.Needed, self._collect),
             "free_bytes": _taking(m.Nothing, self._free_bytes),
+            "pack": _taking(m.Parcel, self._pack),
+            "unpack": _taking(m.Parcel, self._unpack),
+            "put": _taking(m.Put, self._put),
         }
 
     async def open(self) -> None:
@@ -156,11 +163,9 @@ class Operations:
     async def _open_output(self, asked: m.OpenOutput) -> BaseModel:
         if len(self._open) >= _MAX_OPEN:
             await self._close_output(m.Handle(handle=next(iter(self._open))))
-        handle = secrets.randbits(48)
         parts = self._backend.read_output(_ref(asked), asked.name)
         first = await anext(parts, None)
-        self._open[handle] = _again(first, parts)
-        return m.Handle(handle=handle)
+        return self._keep(_again(first, parts))
 
     async def _read_output(self, asked: m.Handle) -> BaseModel:
         parts = self._open.get(asked.handle)
@@ -217,7 +222,8 @@ class Operations:
         return m.Nothing()
 
     async def _spec(self, asked: m.Snapshot) -> BaseModel:
-        return m.SaidSpec(spec=await self._premises.pinned_spec(asked.digest))
+        snapshots = Snapshots(self._places.snapshots)
+        return m.SaidSpec(spec=await asyncio.to_thread(snapshots.pinned_spec, asked.digest))
 
     async def _runs(self, asked: m.Runs) -> BaseModel:
         return m.SaidIds(
@@ -239,6 +245,44 @@ class Operations:
 
     async def _free_bytes(self, _: m.Nothing) -> BaseModel:
         return m.SaidCount(count=await self._premises.free_bytes(_OWNER))
+
+    # From one owner to another
+
+    async def _pack(self, asked: m.Parcel) -> BaseModel:
+        return self._keep(_in_thread(pack(self._places, asked.name)))
+
+    async def _unpack(self, asked: m.Parcel) -> BaseModel:
+        for box in self._boxes.values():
+            # One at a time; another was left half done.
+            await asyncio.to_thread(box.drop)
+        handle = secrets.randbits(48)
+        self._boxes = {handle: await asyncio.to_thread(Box, self._places, asked.name)}
+        return m.Handle(handle=handle)
+
+    async def _put(self, asked: m.Put) -> BaseModel:
+        box = self._boxes.get(asked.handle)
+        if box is None:
+            raise NotFound("This is not being unpacked any more.")
+        data = base64.b64decode(asked.data)
+        try:
+            if data:
+                await asyncio.to_thread(box.put, data)
+            else:
+                await asyncio.to_thread(box.finish)
+        except OSError as error:
+            raise Unavailable(f"It cannot be kept: {error.strerror}.") from error
+        return m.Nothing()
+
+    def _keep(self, parts: AsyncIterator[bytes]) -> m.Handle:
+        """Keep something open that is read part by part."""
+        handle = secrets.randbits(48)
+        self._open[handle] = parts
+        return m.Handle(handle=handle)
+
+
+async def _in_thread(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while data := await asyncio.to_thread(next, parts, b""):
+        yield data
 
 
 def _taking(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from typing_extensions import override
 from himalia.agents import messages as m
 from himalia.agents.fleet import Agents
 from himalia.backends.base import Refused
-from himalia.core.errors import HimaliaError, InvalidInput, Unavailable
+from himalia.core.errors import HimaliaError, InvalidInput, NotFound, Unavailable
 from himalia.core.model import Snapshot, Workload
 from himalia.core.places import Places
 from himalia.core.premises import Premises
@@ -105,6 +106,36 @@ class AgentPremises(Premises):
             else:
                 return said.count
         return await self._free_beside(owner)
+
+    @override
+    async def hand_over(
+        self, owner: str, heir: str, digests: Iterable[str], run_ids: Iterable[str]
+    ) -> None:
+        if owner == heir:
+            return
+        for digest in digests:
+            await self._send(owner, heir, f"snapshots/{digest.removeprefix('sha256:')}")
+        for run_id in run_ids:
+            await self._send(owner, heir, f"runs/{run_id}")
+
+    async def _send(self, owner: str, heir: str, name: str) -> None:
+        """Pass one thing on, part by part: neither process ever has more of it."""
+        ask = self._agents.ask
+        seconds = self._agents.settings.pin_seconds
+        source = await ask(owner, "pack", m.Parcel(name=name), m.Handle)
+        target = await ask(heir, "unpack", m.Parcel(name=name), m.Handle)
+        try:
+            data = "start"
+            while data:
+                data = (await ask(owner, "read_output", source, m.Part)).data
+                put = m.Put(handle=target.handle, data=data)
+                # The last one has it checked and brought to the disk.
+                await ask(heir, "put", put, m.Nothing, seconds=seconds)
+        except (InvalidInput, NotFound) as error:
+            raise Unavailable(f"It could not be handed over: {error.message}") from error
+        finally:
+            with suppress(HimaliaError):
+                await ask(owner, "close_output", source, m.Nothing)
 
     async def _free_beside(self, owner: str) -> int:
         """Look at the disk that the home lies on; no agent is started for a status."""

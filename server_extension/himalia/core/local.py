@@ -104,11 +104,8 @@ class LocalService(WorkloadService):
             kinds=kinds,
             settings=self._settings.of_reconciler(places.home / "ballast"),
         )
-        self._messenger = Messenger(
-            store=store,
-            settings=self._settings.of_messenger(),
-            lead=partial(leads, "tell"),
-        )
+        messages = self._settings.of_messenger()
+        self._messenger = Messenger(store=store, settings=messages, lead=partial(leads, "tell"))
         reconciler.on_end(self._messenger.wake)
         self._parts = Parts(
             store=store,

@@ -6,12 +6,11 @@ import asyncio
 import heapq
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import JsonValue
 from typing_extensions import override
 
 from himalia.core.model import Snapshot, Workload
@@ -50,11 +49,8 @@ class LocalPremises(Premises):
 
     @override
     async def spec(self, owner: str, digest: str, present: Spec) -> Spec:
-        return with_pinned(await self.pinned_spec(digest), present)
-
-    async def pinned_spec(self, digest: str) -> dict[str, JsonValue] | None:
-        """Return what was pinned of a spec, as it was written."""
-        return await asyncio.to_thread(self._snapshots.pinned_spec, digest)
+        pinned = await asyncio.to_thread(self._snapshots.pinned_spec, digest)
+        return with_pinned(pinned, present)
 
     @override
     async def outputs(self, owner: str, run_id: str, attempt: int) -> Path:
@@ -86,6 +82,12 @@ class LocalPremises(Premises):
     @override
     async def free_bytes(self, owner: str) -> int:
         return (await asyncio.to_thread(shutil.disk_usage, self._places.home)).free
+
+    @override
+    async def hand_over(
+        self, owner: str, heir: str, digests: Iterable[str], run_ids: Iterable[str]
+    ) -> None:
+        """Do nothing: it is here, whoever it belongs to."""
 
 
 def _names(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ through here. What comes back was said by a process of the owner's and is checke
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -80,3 +80,15 @@ class Premises(ABC):
     @abstractmethod
     async def free_bytes(self, owner: str) -> int:
         """Return how much space is left where the owner's runs are kept."""
+
+    @abstractmethod
+    async def hand_over(
+        self, owner: str, heir: str, digests: Iterable[str], run_ids: Iterable[str]
+    ) -> None:
+        """Copy snapshots, and what is left of runs, to whom they will belong.
+
+        What is there already, or is gone, is passed over. Where owners share one place there is
+        nothing to do.
+
+        :raises Unavailable: not now; it may be repeated.
+        """
