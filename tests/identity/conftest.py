@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.identity.person import Person
+from tests.identity.provider import SECRET, LyingProvider
 from tests.servers.hub import Hub
 from tests.servers.keycloak import CLIENT, Keycloak, keycloak
 
@@ -56,3 +57,20 @@ async def alice(hub: Hub) -> AsyncIterator[Person]:
     async with Person(hub.url, "alice") as person:
         await person.sign_in()
         yield person
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lying() -> AsyncIterator[LyingProvider]:
+    async with LyingProvider() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lied_to(
+    lying: LyingProvider, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Hub]:
+    secret = tmp_path_factory.mktemp("lying") / "secret"
+    secret.write_text(SECRET)
+    chosen = settings(lying.issuer, secret, oidc_allowed_groups={"staff"}, oidc_admin_groups=set())
+    async with Hub(config=chosen + WITHOUT_CONTROL, arguments=()) as made:
+        yield made

@@ -9,10 +9,8 @@ from typing import Any
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from tests.identity.person import Person
+from tests.identity.person import Person, seconds_until
 from tests.servers.hub import Hub
-
-_START_SECONDS = 60.0
 
 
 class Session:
@@ -30,9 +28,7 @@ class Session:
         name = self.person.name
         answer = await self.hub.api("POST", f"users/{name}/server")
         assert answer.status_code in {201, 202, 400}, answer.text
-        async with asyncio.timeout(_START_SECONDS):
-            while not await self._is_up():
-                await asyncio.sleep(0.2)
+        await seconds_until(self._is_up)
         page = await self.person.go(f"{self.base}/lab")
         assert page.status_code == 200, page.text[-2000:]
         kernels = await self.kernels()
