@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from traitlets.config import Config
 
-from himalia_hub import roles
+from himalia_hub import discretion, roles
 from himalia_hub.banner import Banner
 from himalia_hub.later import Later, LaterList, entries_of, items_of
 from himalia_hub.readiness import warn_of
@@ -19,6 +19,8 @@ from himalia_hub.state import State
 _COOKIE_DAYS = 7.0
 _TOKEN_CACHE_SECONDS = 5
 """How long a session may go by what the hub said of a token; ours within 10 s in all."""
+_START_SECONDS = 120
+"""For a server on a busy machine; one that ends before says so at once."""
 _PROXY_CHECK_SECONDS = 1
 """How often the hub looks whether a proxy of its own still runs."""
 
@@ -33,6 +35,7 @@ def configure(c: Config) -> None:
     if isinstance(c.JupyterHub.get("services"), LaterList):
         return
     file = sys._getframe(1).f_globals.get("__file__", "jupyterhub_config.py")  # noqa: SLF001
+    discretion.keep()
     _set_hub(c, Path(file).absolute())
     _set_security(c)
     _set_spawner(c)
@@ -75,6 +78,7 @@ def _set_security(c: Config) -> None:
 
 def _set_spawner(c: Config) -> None:
     _first(c.Spawner, "default_url", "/lab")
+    _first(c.Spawner, "start_timeout", _START_SECONDS)
     _first(c.Spawner, "server_token_scopes", roles.server_scopes())
     ours = {
         # A state folder in the hub's own environment would be handed to every session, so that

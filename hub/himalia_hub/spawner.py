@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ class HimaliaSpawner(LocalProcessSpawner):  # type: ignore[misc]
     """Starts servers in a clean environment, and says in plain words why one did not start."""
 
     account: Account | None = None
+    is_first = False
+    """Whether the user's home is new."""
     pid: int
 
     @cached_property
@@ -54,6 +58,8 @@ class HimaliaSpawner(LocalProcessSpawner):  # type: ignore[misc]
     async def start(self) -> Any:
         """Start the server, and wait until it listens or has ended."""
         self.account = await self._account()
+        log = Path(self.account.home) / LOG_FOLDER
+        self.is_first = not await asyncio.to_thread(log.exists)
         try:
             where = await super().start()
         except (OSError, KeyError) as error:
@@ -92,6 +98,9 @@ class HimaliaSpawner(LocalProcessSpawner):  # type: ignore[misc]
         assert account is not None, "accounts come before processes"
         change = set_user_setuid(account.name) if account.uid is not None else None
         home, log = Path(account.home), log_name(self.name)
+        # Read here: the account may not reach where the hub is installed.
+        is_ours = not self.himalia.is_root or self.himalia.accounts == "own"
+        given = tour() if self.is_first and is_ours else {}
 
         def become() -> None:
             """Run in the new process, before the server's program."""
@@ -99,6 +108,8 @@ class HimaliaSpawner(LocalProcessSpawner):  # type: ignore[misc]
                 change()
             os.umask(0o077)
             os.chdir(home)
+            for notebook, content in given.items():
+                _give(home / notebook, content)
             _log_to(home / LOG_FOLDER / log)
 
         return become
@@ -115,6 +126,13 @@ class HimaliaSpawner(LocalProcessSpawner):  # type: ignore[misc]
             # Programs of the environment first: kernels and terminals find the same ones.
             "PATH": f"{Path(self.himalia.python).parent}:{_PATH}",
         }
+        return env
+
+    @override
+    def get_env(self) -> dict[str, str]:
+        env: dict[str, str] = super().get_env()
+        if self.is_first and self.himalia.demo:
+            env["JUPYTERHUB_DEFAULT_URL"] = "/lab/tree/tour.ipynb"
         return env
 
     @override
@@ -148,6 +166,20 @@ def _born(pid: int) -> float | None:
         return process.create_time()
     except psutil.Error:
         return None
+
+
+def tour() -> dict[str, bytes]:
+    """Return the notebooks that a new home begins with, by name."""
+    folder = resources.files("himalia") / "tour"
+    return {one.name: one.read_bytes() for one in folder.iterdir() if one.name.endswith(".ipynb")}
+
+
+def _give(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet."""
+    with suppress(FileExistsError, FileNotFoundError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
 
 
 def _log_to(path: Path) -> None:

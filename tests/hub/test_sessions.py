@@ -16,7 +16,7 @@ from tests.hub.conftest import SECRET
 from tests.servers.hub import Hub
 from tests.servers.visitor import Visitor
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are made where the hub is root")
 
 

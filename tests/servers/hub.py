@@ -41,7 +41,7 @@ c.JupyterHub.load_roles.append({{
 }})
 """
 Part = Literal["start", "hub", "proxy", "keeper", "control"]
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _STOP_SECONDS = 40.0
 
 
@@ -65,7 +65,7 @@ class Hub:
         self.port = free_port()
         self.url = f"http://{host}:{self.port}"
         self.password = ""
-        self._arguments = arguments
+        self.arguments = arguments
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.config.write_text(
@@ -103,7 +103,7 @@ class Hub:
             if time.monotonic() > end:
                 raise AssertionError(f"the hub did not start:\n{text}")
             await asyncio.sleep(0.05)
-        while "--demo" in self._arguments and "Password:" not in text:
+        while "--demo" in self.arguments and "Password:" not in text:
             await asyncio.sleep(0.05)
             text = self.log_file.read_text()[said:]
         found = re.search(r"Password: (\S+)", text)
@@ -114,7 +114,7 @@ class Hub:
         command = [
             *(sys.executable, "-m", "himalia_hub.start", "--config", str(self.config)),
             *("--bind-url", f"http://127.0.0.1:{self.port}", "--proxy", str(proxy())),
-            *self._arguments,
+            *self.arguments,
         ]
         with self.log_file.open("ab") as log:
             before = log.tell()
@@ -195,7 +195,7 @@ class Hub:
                 **options,
             )
 
-    async def open_server(self, user: str, name: str = "", *, seconds: float = 60.0) -> str:
+    async def open_server(self, user: str, name: str = "", *, seconds: float = 120.0) -> str:
         """Start a user's server, and return its path once it answers."""
         path = (
             f"users/{quote(user)}/servers/{quote(name, safe='')}"
