@@ -28,8 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen.port = 0
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.INFO, format=form)
-    # What it would say is each request, with its address.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # What they would say is each request with its address, and each part of a migration.
+    for name in ("httpx", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     from himalia_hub.control import serve  # noqa: PLC0415 - heavy; a wrong argument is told at once
 
     try:

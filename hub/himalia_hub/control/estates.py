@@ -11,8 +11,10 @@ from pathlib import Path
 from himalia.agents import Agents
 from himalia.agents.account import Account
 from himalia.core.errors import NotFound
+from himalia.core.handing_over import hand_over
+from himalia.core.premises import Premises
 from himalia.core.team import Person
-from himalia.store.team import PeopleStore
+from himalia.store.base import Store
 from himalia_hub.accounts import Accounts
 from himalia_hub.homes import Homes
 from himalia_hub.settings import Himalia
@@ -24,11 +26,18 @@ class Estates:
     """Accounts of people who are there, and the ends of those of people who are gone."""
 
     def __init__(
-        self, settings: Himalia, people: PeopleStore, agents: Callable[[], Agents]
+        self,
+        settings: Himalia,
+        store: Store,
+        *,
+        agents: Callable[[], Agents],
+        premises: Callable[[], Premises],
     ) -> None:
         self._settings = settings
-        self._people = people
+        self._store = store
+        self._people = store.team.people
         self._agents = agents
+        self._premises = premises
         self._accounts = Accounts(settings)
         self._homes = Homes(settings.folder)
 
@@ -59,7 +68,13 @@ class Estates:
             return False
         if heir is not None:
             # Refused while a run has not ended.
-            number = await self._people.transfer(person.owner, heir.owner)
+            number = await hand_over(
+                store=self._store,
+                people=self._people,
+                premises=self._premises(),
+                owner=person.owner,
+                heir=heir.owner,
+            )
             _log.info("gave %d workloads of %s to %s", number, person.owner, heir.owner)
         # Rows before files: what is left of a home is found by its owner's name, and a run's
         # files without its row are nobody's; the other way round a row would promise files.

@@ -57,12 +57,15 @@ class Team:
         self.store = SqlStore(store_at, kinds.decode_spec)
         team = self.store.team
         self.duties = Duties(lambda: team.leaders, site.holder)
-        estates = Estates(settings, team.people, lambda: self.agents)
+        estates = Estates(
+            settings, self.store, agents=lambda: self.agents, premises=lambda: premises
+        )
         self.agents = Agents(estates.account, AgentSettings(python=Path(settings.python)))
+        premises = AgentPremises(self.agents)
         self.service = LocalService(
             store=self.store,
             backend=AgentBackend(self.agents),
-            premises=AgentPremises(self.agents),
+            premises=premises,
             kinds=kinds,
             places=site.places,
             settings=LocalSettings(
