@@ -13,6 +13,8 @@ from pathlib import Path
 from himalia.core.errors import InvalidInput
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+# Folders on the way need not be readable: those above a user's home may let them pass only.
+_PASS = getattr(os, "O_PATH", _READ) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_DIRECTORY
 
 
 def relative(root: Path, text: str, field: str) -> Path:
@@ -61,14 +63,16 @@ def open_below(base: Path, path: Path) -> int:
 
     :raises OSError: it is not there, may not be read, or became a link.
     """
-    folder = os.open(base, _READ | os.O_DIRECTORY)
+    parts = path.relative_to(base).parts
+    if not parts:
+        return os.open(base, _READ | os.O_DIRECTORY)
+    folder = os.open(base, _PASS)
     try:
-        parts = path.relative_to(base).parts
         for part in parts[:-1]:
-            inner = os.open(part, _READ | os.O_DIRECTORY, dir_fd=folder)
+            inner = os.open(part, _PASS, dir_fd=folder)
             os.close(folder)
             folder = inner
-        return os.open(parts[-1], _READ, dir_fd=folder) if parts else os.dup(folder)
+        return os.open(parts[-1], _READ, dir_fd=folder)
     finally:
         os.close(folder)
 
