@@ -48,6 +48,7 @@ from himalia.store import schema
 from himalia.store.base import Held, Store
 from himalia.store.database import store_url
 from himalia.store.sql import SqlStore
+from himalia.store.team import TeamStore
 from himalia_hub.control.handlers import Gate, hub_application, hub_handlers
 from himalia_hub.control.hub_api import HubApi
 from himalia_hub.control.tokens import Tokens
@@ -310,10 +311,12 @@ _OWNER = "Test-Owner"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=sorted(SERVICES))
-async def service(
+async def composed(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, people: People
-) -> AsyncIterator[WorkloadService]:
-    """An open service with a state folder of its own, kept for all of its tests."""
+) -> AsyncIterator[tuple[LocalService, WorkloadService]]:
+    """An open service with a state folder of its own, kept for all of its tests, and what is
+    behind it.
+    """
     composition = SERVICES[request.param]
     places = Places(home=tmp_path_factory.mktemp("home")).prepare()
     kinds = load_kinds()
@@ -329,9 +332,21 @@ async def service(
     await local.open()
     try:
         async with composition.over(local) as opened:
-            yield opened
+            yield local, opened
     finally:
         await local.close()
+
+
+@pytest.fixture(scope="session")
+def service(composed: tuple[LocalService, WorkloadService]) -> WorkloadService:
+    """An open service."""
+    return composed[1]
+
+
+@pytest.fixture(scope="session")
+def team(composed: tuple[LocalService, WorkloadService]) -> TeamStore:
+    """What the service's team keeps, as an admin changes it."""
+    return composed[0].parts.store.team
 
 
 @pytest.fixture
