@@ -1,0 +1,36 @@
+"""What JupyterHub says of its users' cookies, without what would stand for them."""
+
+from __future__ import annotations
+
+import logging
+
+from typing_extensions import override
+
+_LONGEST = 4096
+"""Characters of one value: whoever knocks at the door may have any name, of any length."""
+
+
+class Discretion(logging.Filter):
+    """Shortens what anybody could send, and hides the id of a browser's session."""
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            if record.module == "_xsrf_utils":
+                record.args = tuple("[…]" if isinstance(a, bytes) else a for a in record.args)
+            record.args = tuple(_short(argument) for argument in record.args)
+        return True
+
+
+def keep() -> None:
+    """Let JupyterHub's loggers be discreet. May be called again."""
+    for name in ("tornado.application", "tornado.general", "tornado.access", "JupyterHub"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(one, Discretion) for one in logger.filters):
+            logger.addFilter(Discretion())
+
+
+def _short(argument: object) -> object:
+    if isinstance(argument, str | bytes) and len(argument) > _LONGEST:
+        return f"{argument[:_LONGEST]!r}… ({len(argument)} in all)"
+    return argument
