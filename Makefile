@@ -41,7 +41,7 @@ PROXY := hub/proxy/node_modules/.bin/configurable-http-proxy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint lint-panel format pytest bench-jobs bench-admin docs lock wheel chromium postgres clean
+.PHONY: help run test lint lint-panel format pytest bench-jobs bench-admin docs lock wheel chromium postgres keycloak clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -61,7 +61,7 @@ hub: hub-environment hub-proxy ## Start a hub for trying out (PORT=8000, STORE_U
 test: lint pytest ## Set everything up and run every test
 
 pytest: export HIMALIA_SERVER_PYTHON ?= $(HUB_PREFIX)/bin/python
-pytest: $(VENV)/dev $(VENV)/himalia hub-environment hub-proxy chromium postgres
+pytest: $(VENV)/dev $(VENV)/himalia hub-environment hub-proxy chromium postgres keycloak
 	$(BIN)/pytest --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 lint: $(VENV)/dev $(VENV)/himalia ## Run the linters, the type checkers and the panel's unit tests
@@ -184,3 +184,11 @@ postgres:
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; \
 	else echo "The tests need PostgreSQL's server: install it, and run this again."; exit 1; fi
+
+# A real identity provider for the tests: Java, and Keycloak from Maven's repository.
+keycloak: $(VENV)/dev
+	@if ! command -v java >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends openjdk-17-jre-headless; \
+		else echo "The identity tests need Java 17: install it, and run this again."; exit 1; fi; fi
+	@$(BIN)/python tests/servers/keycloak.py

@@ -44,9 +44,7 @@ def settings(issuer: str, secret_file: Path, **others: object) -> str:
 async def hub(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hub]:
     secret = tmp_path_factory.mktemp("identity") / "secret"
     secret.write_text(keycloak.secret)
-    async with Hub(
-        config=settings(keycloak.issuer, secret) + WITHOUT_CONTROL, arguments=()
-    ) as made:
+    async with Hub(config=settings(keycloak.issuer, secret), arguments=()) as made:
         keycloak.serve(made.url)
         yield made
 

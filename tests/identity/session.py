@@ -102,3 +102,31 @@ async def answers(socket: WebSocketClientConnection) -> bool:
             if "kernel_info_reply" in str(said):
                 return True
     return False
+
+
+async def run(socket: WebSocketClientConnection, code: str) -> str:
+    """Run code in the kernel; return what it printed, or the error that it ended with."""
+    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+    header = {
+        "msg_id": f"run-{hash(code)}",
+        "msg_type": "execute_request",
+        "username": "",
+        "session": "test",
+        "version": "5.3",
+    }
+    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+    await socket.write_message(json.dumps({**message, "channel": "shell", "buffers": []}))
+    printed = ""
+    async with asyncio.timeout(60):
+        while True:
+            said = await socket.read_message()
+            assert said is not None, "the socket was closed"
+            answer = json.loads(said)
+            if answer["parent_header"].get("msg_id") != header["msg_id"]:
+                continue
+            if answer["msg_type"] == "stream":
+                printed += answer["content"]["text"]
+            elif answer["msg_type"] == "error":
+                printed += f"{answer['content']['ename']}: {answer['content']['evalue']}"
+            elif answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
+                return printed
