@@ -13,6 +13,12 @@ from tests.servers.estate import Estate, opened
 from tests.servers.postgres import Postgres
 
 
+@pytest.fixture
+def sqlite_address(tmp_path: Path) -> str:
+    """A file that is not there yet."""
+    return str(tmp_path / "store.db")
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of an empty store."""

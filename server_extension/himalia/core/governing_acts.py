@@ -10,6 +10,7 @@ from typing_extensions import override
 from himalia.core.administration import Acts, Admin
 from himalia.core.errors import Conflict, InvalidInput, NotFound
 from himalia.core.governing_parts import Deed, Office, may_write, reaches
+from himalia.core.handing_over import hand_over
 from himalia.core.model import Reason, Run
 from himalia.core.team import Person
 
@@ -82,7 +83,13 @@ class LocalActs(Acts):
             details={"heir": to.name, "heir_owner": to.owner},
         )
         async with self._office.noted(admin, deed):
-            count = await self._office.team.people.transfer(owner, to.owner)
+            count = await hand_over(
+                store=self._office.parts.store,
+                people=self._office.team.people,
+                premises=self._office.parts.premises,
+                owner=owner,
+                heir=to.owner,
+            )
         self._office.parts.ticker.wake()
         return count
 

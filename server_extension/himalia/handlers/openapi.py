@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from himalia import __version__
 from himalia.core.answers import ErrorAnswer
 from himalia.core.errors import HimaliaError, TooMany, Unavailable
+from himalia.core.spec import Spec
 from himalia.handlers.parameters import NoParameters
 from himalia.handlers.routes import Route, table
 from himalia.kinds.base import Kind
@@ -87,6 +88,9 @@ def _schemas(routes: Iterable[Route]) -> dict[str, Json]:
     for name in schemas.keys() - accepted:
         if "properties" in schemas[name]:
             schemas[name]["required"] = list(schemas[name]["properties"])
+    if Spec.__name__ in schemas:
+        # Lists of workloads of every kind hold the kinds' own fields too.
+        schemas[Spec.__name__]["additionalProperties"] = True
     return schemas
 
 

@@ -125,6 +125,7 @@ async function show() {
     const isShown = name === id;
     tab.node.hidden = !isShown;
     heads.get(name)?.setAttribute('aria-selected', String(isShown));
+    heads.get(name)?.classList.toggle('active', isShown);
     heads.get(name)?.setAttribute('tabindex', isShown ? '0' : '-1');
   }
   refreshedAt = Date.now();
