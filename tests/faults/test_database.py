@@ -1,4 +1,4 @@
-"""Threats 93 and 94: whatever happens to PostgreSQL, nothing acknowledged is lost or done twice."""
+"""Threats 94 and 98: whatever happens to PostgreSQL, nothing acknowledged is lost or done twice."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import pytest_asyncio
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DBAPIError
 
 from himalia.core.errors import HimaliaError, Unavailable
 from himalia.core.flows import new_run
 from himalia.core.model import Run, Status, Trigger, Workload
 from himalia.core.names import new_id
 from himalia.core.spec import Spec
+from himalia.core.team import AuditEntry
 from himalia.kinds.job import JobSpec
 from himalia.store import database
 from himalia.store.base import Change, Key, Spell, Store
 from himalia.store.sql import SqlStore
-from tests.servers.postgres import Postgres
+from himalia.store.team_tables import people
+from tests.servers.postgres import Postgres, binaries
 from tests.servers.tcp import TcpProxy
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
@@ -390,3 +394,44 @@ async def test_094_commits_are_durable_whatever_the_servers_usual_is(
     strict = f"{server.url(base)}?options=-csynchronous_commit%3Dremote_apply"
     async with _opened(strict) as store:
         assert await store._database.write(told) == "remote_apply"
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    counted = {}
+    for name in people.metadata.tables:
+        counted[name] = connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0
+    return counted
+
+
+async def test_098_a_dump_that_is_put_back_holds_all_and_goes_on(
+    server: Postgres, base: str, tmp_path: Path
+) -> None:
+    async with _opened(server.url(base)) as store:
+        workload = await _workload(store)
+        now = datetime.now(UTC)
+        runs = [await store.runs.insert([_run(workload)]) for _ in range(5)]
+        held = await store.holds.claim("h", now=now, lease_until=now, limit=2)
+        await store.team.notices.record(
+            AuditEntry(id=new_id("aud"), at=now, actor="ann", action="drain.start")
+        )
+        # Taken while the hub works.
+        dump = tmp_path / "himalia.dump"
+        await _tool("pg_dump", "--format=custom", f"--file={dump}", server.url(base))
+        counted = await store._database.read(_counts)
+    assert {counted[name] for name in ("runs", "ledger", "audit")} == {5, 2, 1}
+    other = server.create()
+    await _tool("pg_restore", "--exit-on-error", f"--dbname={server.url(other)}", str(dump))
+    async with _opened(server.url(other)) as restored:
+        assert await restored._database.read(_counts) == counted
+        taken = await restored.holds.take_over("h2", now=now, lease_until=now)
+        assert {one.run.id for one in taken} == {one.run.id for one in held}
+        claimed = await restored.holds.claim("h2", now=now, lease_until=now, limit=9)
+        assert {one.run.id for one in (*taken, *claimed)} == {run.id for run in runs}
+        with pytest.raises(DBAPIError, match="only appended to"):
+            await restored._database.write(lambda c: c.execute(text("DELETE FROM audit")))
+    server.drop(other)
+
+
+async def _tool(program: str, *arguments: str) -> None:
+    started = await asyncio.create_subprocess_exec(str(binaries() / program), *arguments)
+    assert await started.wait() == 0
