@@ -315,7 +315,9 @@ def test_everything_of_a_user_is_transferred_to_another(
     desk: Desk, ada: Worker, bob: Worker
 ) -> None:
     before = len(bob.rest.get("jobs").json()["items"])
-    theirs = len(ada.rest.get("jobs").json()["items"])
+    jobs = ada.rest.get("jobs").json()["items"]
+    theirs = len(jobs)
+    runs = [job["last_run"]["id"] for job in jobs if job["name"] == "of ada"]
     desk.open("People")
     desk.row("physics").get_by_role("button", name="Transfer everything of ada").click()
     dialog = desk.page.get_by_role("dialog")
@@ -327,6 +329,11 @@ def test_everything_of_a_user_is_transferred_to_another(
     expect(desk.page.get_by_text(f"{theirs} workloads of ada now belong to bob.")).to_be_visible()
     assert ada.rest.get("jobs").json()["items"] == []
     assert len(bob.rest.get("jobs").json()["items"]) == before + theirs
+    # With the files, which lay in a home that Bob may not enter.
+    (output,) = bob.rest.get(f"runs/{runs[0]}/outputs").json()["items"]
+    content = bob.rest.get(f"runs/{runs[0]}/outputs/{output['name']}").json()
+    assert content["cells"][0]["outputs"][0]["text"] == ["1\n"]
+    assert ada.rest.get(f"runs/{runs[0]}").status_code == 404
 
 
 def test_quotas_are_set_and_removed_in_dialogs(desk: Desk) -> None:
