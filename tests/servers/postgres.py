@@ -132,7 +132,7 @@ class Postgres:
     def create(self, *, template: str = "template0") -> str:
         """Make a database, a copy of another one, and return its name."""
         name = f"test_{next(self._numbers)}"
-        words = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log")
+        words = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         self.execute(words.format(sql.Identifier(name), sql.Identifier(template)))
         return name
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, Table, exists, false, select, true, union_all
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Select,
+    Table,
+    exists,
+    false,
+    func,
+    select,
+    true,
+    union_all,
+)
 
 from himalia.core.administration import EveryRunQuery, EveryWorkloadQuery, PersonQuery
 from himalia.store.paging import Paging
@@ -90,7 +101,8 @@ def _wanted(table: Table, query: EveryRunQuery | EveryWorkloadQuery) -> list[Col
 
 
 def _of(owner: ColumnElement[str], owners: Owners) -> ColumnElement[bool]:
-    return true() if owners is None else owner.in_(sorted(owners))
+    # Not a bare column: an index by owner would give all their rows, to be sorted, for one page.
+    return true() if owners is None else func.coalesce(owner, "").in_(sorted(owners))
 
 
 def _is_in(owner: ColumnElement[str], group: str) -> ColumnElement[bool]:

@@ -87,8 +87,9 @@ def _begin(connection: Connection, entry: UsageEntry) -> None:
 
 
 def _open_sessions(connection: Connection) -> tuple[UsageEntry, ...]:
-    statement = select(ledger).where(is_open, ledger.c.kind == books.SESSION)
-    return _decode_all(connection, connection.execute(statement.order_by(ledger.c.id)).all())
+    # Put in order here: asked for it, a database might read the whole ledger by its ids.
+    rows = connection.execute(select(ledger).where(is_open, ledger.c.kind == books.SESSION))
+    return _decode_all(connection, sorted(rows, key=lambda row: str(row.id)))
 
 
 def _entries(

@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from himalia.core.administration import EveryRunQuery, EveryWorkloadQuery, PersonQuery
 from himalia.core.model import Run, Status, Workload
 from himalia.core.names import new_id
 from himalia.core.service import RunQuery, ScheduleQuery, WorkloadQuery
 from himalia.core.spec import Spec
+from himalia.core.team import Person, Quota
 from himalia.store.base import Change
 from himalia.store.sql import SqlStore
 
@@ -189,3 +192,70 @@ async def test_one_object_is_found_by_its_id(
         await store.workloads.delete("ann", "job", workload.id)
     # The owners' turns are counted in the queue alone.
     assert _costly(plans, allow_sort=True) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "owners", "index"),
+    [
+        (EveryRunQuery(), None, "runs_of_everybody"),
+        (EveryRunQuery(sort="created_at"), None, "runs_of_everybody"),
+        (EveryRunQuery(search="x"), None, "runs_of_everybody"),
+        (EveryRunQuery(kind="job"), None, "runs_of_everybody"),
+        (EveryRunQuery(statuses=(Status.FAILED,)), None, "runs_of_everybody_by_status"),
+        (EveryRunQuery(owner="ann"), None, "runs_by_created"),
+        (EveryRunQuery(owner="ann", statuses=(Status.FAILED,)), None, "runs_by_status"),
+        (EveryRunQuery(), frozenset(map(str, range(99))), "runs_of_everybody"),
+    ],
+)
+async def test_everybodys_runs_are_read_in_the_order_of_an_index(
+    store: SqlStore,
+    path: Path,
+    workload: Workload[Spec],
+    make_run: Callable[..., Run],
+    query: EveryRunQuery,
+    owners: frozenset[str] | None,
+    index: str,
+) -> None:
+    await store.workloads.insert(workload, [make_run() for _ in range(3)])
+    cursor = (await store.team.lists.runs(replace(query, limit=1), owners)).next_cursor
+    with _watched(store, path) as plans:
+        await store.team.lists.runs(query, owners)
+        if cursor is not None:
+            await store.team.lists.runs(replace(query, cursor=cursor), owners)
+    steps = [plan.split("  <-  ")[0] for plan in plans]
+    of_runs = [step for step in steps if re.match(r"(SCAN|SEARCH) runs\b", step)]
+    assert of_runs
+    assert all(f"INDEX {index} " in f"{step} " for step in of_runs), of_runs
+    # No list of identifiers apart is sorted: those of owners are a set to look into.
+    assert not [step for step in steps if "ORDER BY" in step], steps
+
+
+async def test_what_a_team_asks_again_and_again_is_found_by_an_index(
+    store: SqlStore, path: Path, workload: Workload[Spec], make_run: Callable[..., Run]
+) -> None:
+    await store.workloads.insert(workload, [make_run() for _ in range(3)])
+    team = store.team
+    at = datetime.now(UTC)
+    ann = Person(owner="ann", name="ann", groups=("red",), first_seen_at=at, last_seen_at=at)
+    await team.people.seen([ann])
+    await team.quotas.put(Quota(scope="everyone", running=1, run_hours=9))
+    await team.quotas.put(Quota(scope="group", subject="red", running=9, run_hours=9))
+    with _watched(store, path) as plans:
+        await store.holds.claim("h", now=at, lease_until=at, limit=9)
+        await team.quotas.standings("ann", at)
+        await team.lists.people(PersonQuery(), None)
+        await team.lists.workloads(EveryWorkloadQuery(), None)
+        await team.lists.counts(None, at)
+        await team.lists.adrift(at)
+        await team.lists.owner_of(workload.id)
+        await team.lists.revision()
+        await team.usage.open_sessions()
+        await team.usage.entries({"ann"}, NOW, at, limit=9)
+        await team.grants.find("x", at)
+        await team.people.unsettled()
+    for table in ("runs", "workloads", "ledger", "ledger_groups", "people", "grants"):
+        bare = rf"^SCAN {table}\b(?! USING)"
+        assert not [plan for plan in plans if re.match(bare, plan)], table
+    # The ledger is never read through: it is the table that only grows.
+    is_read = r"SCAN ledger\w*\b(?! USING (COVERING )?INDEX ledger_open\b)"
+    assert not [plan for plan in plans if re.match(is_read, plan)]
