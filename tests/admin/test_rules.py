@@ -15,6 +15,12 @@ from tests.servers.estate import AUDITOR, BOSS, CHAIR, Estate
 pytestmark = pytest.mark.asyncio
 
 
+@pytest.fixture
+def store_address(sqlite_address: str) -> str:
+    """Which database it is makes no difference here."""
+    return sqlite_address
+
+
 async def test_a_notice_is_stored_announced_and_logged(estate: Estate) -> None:
     rules = estate.administration.rules
     put = await rules.put_notice(BOSS, Notice(banner="Back at noon", is_draining=True))

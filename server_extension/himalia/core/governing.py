@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -17,6 +18,9 @@ from himalia.core.local_parts import Parts
 from himalia.core.service import MAX_PAGE
 from himalia.core.team import By, Notice, UsageEntry, UsageTotal
 from himalia.store.team import TeamStore
+
+_RECENT_SECONDS = 15.0
+_Sum = tuple[frozenset[str] | None, By, datetime, datetime]
 
 
 async def announce_nothing(_: Notice) -> None:
@@ -50,15 +54,31 @@ class LocalLedger(Ledger):
 
     def __init__(self, office: Office) -> None:
         self._office = office
+        self._recent: dict[_Sum, tuple[float, tuple[UsageTotal, ...]]] = {}
 
     @override
     async def totals(
         self, admin: Admin, by: By, since: datetime, until: datetime
     ) -> tuple[UsageTotal, ...]:
-        owners = await self._office.owners(admin)
-        totals = await self._office.team.usage.totals(owners, by, since, until)
+        totals = await self._summed((await self._office.owners(admin), by, since, until))
         if by is By.GROUP and admin.groups is not None:
             return tuple(total for total in totals if total.subject in admin.groups)
+        return totals
+
+    async def _summed(self, asked: _Sum) -> tuple[UsageTotal, ...]:
+        """Add up what was on in a time, or return what that came to a moment ago.
+
+        All of a month's lines are read for it, and pages that are open ask again and again.
+        """
+        now = time.monotonic()
+        at, totals = self._recent.get(asked, (float("-inf"), ()))
+        if now - at >= _RECENT_SECONDS:
+            totals = await self._office.team.usage.totals(*asked)
+            self._recent = {
+                key: value
+                for key, value in self._recent.items()
+                if now - value[0] < _RECENT_SECONDS
+            } | {asked: (now, totals)}
         return totals
 
     @override
