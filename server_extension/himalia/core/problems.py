@@ -13,6 +13,8 @@ _SHOWN = 200
 FORMS = {
     r"^[^\x00-\x1f\x7f]+$": "must be text without line breaks or other control characters",
     r"^[\w.:/ -]+$": "may hold letters, digits, spaces and _ . : / - only",
+    r"^[\w.:/ -]*$": "may hold letters, digits, spaces and _ . : / - only",
+    r"^[\x21-\x7e]+$": "must be characters of ASCII, without spaces",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "must be letters, digits and _, and not begin with a digit",
     r"^[^\x00]*$": "may not hold the character NUL",
     r"^[^\x00]+$": "may not hold the character NUL",
