@@ -19,7 +19,7 @@ from functools import partial
 
 _log = logging.getLogger("himalia.kept")
 _LONGEST_PAUSE_SECONDS = 10.0
-_STEADY_SECONDS = 20.0
+_STEADY_SECONDS = 5.0
 """A program that ran for this long is started again at once when it ends."""
 _LOOK_SECONDS = 0.25
 _PR_SET_PDEATHSIG = 1
@@ -108,7 +108,8 @@ def said(status: int) -> str:
 
 
 async def _keep(command: Sequence[str]) -> None:
-    kept = Kept(command[-1] if len(command) == 1 else " ".join(command[:4]), command)
+    module = command[command.index("-m") + 1] if "-m" in command[:-1] else command[0]
+    kept = Kept(module, command)
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told.set)

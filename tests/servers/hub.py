@@ -1,7 +1,8 @@
 """A real hub for tests: proxy, JupyterHub, control and users' servers, as `make hub` runs them.
 
 ``async with Hub() as hub`` starts one on free ports, with demo logins; lines of configuration can
-be added. What it made on the machine (accounts, processes, files) goes with it.
+be added, in which PORT is the hub's. What it made on the machine (accounts, processes, files) goes
+with it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import psutil
@@ -73,7 +74,7 @@ class Hub:
             "from himalia_hub import configure\n"
             f"c.Himalia.state = {str(self.state)!r}\n"
             f"c.Himalia.python = {str(server_python())!r}\n"
-            "configure(c)\n" + _TESTER + config
+            "configure(c)\n" + _TESTER + config.replace("PORT", str(self.port))
         )
         self.config.chmod(0o600)
 
@@ -190,8 +191,8 @@ class Hub:
         async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             return await client.request(
                 method,
-                f"{self.url}/hub/api/{path}",
-                headers={"Authorization": f"token {token}"},
+                f"http://127.0.0.1:{self.port}/hub/api/{path}",
+                headers={"Authorization": f"token {token}", "Host": urlsplit(self.url).netloc},
                 **options,
             )
 
