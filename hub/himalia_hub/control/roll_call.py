@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -39,6 +40,16 @@ class Estate(Protocol):
         """Put away the homes of the gone; `present` are the owners who are there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollRules:
+    """How the roll is called."""
+
+    every_seconds: float
+    """At least; more often where there are few users."""
+    most_missing: int
+    """More than these, missing at once, are taken for a mistake."""
+
+
 class RollCall:
     """Calls the roll again and again, under a duty."""
 
@@ -50,15 +61,14 @@ class RollCall:
         team: TeamStore,
         estate: Estate,
         lead: Lead,
-        every_seconds: float,
-        most_missing: int,
+        rules: RollRules,
     ) -> None:
         self._hub = hub
         self._rolls = rolls
         self._team = team
         self._estate = estate
-        self._every = every_seconds
-        self._most_missing = most_missing
+        self._every = rules.every_seconds
+        self._most_missing = rules.most_missing
         self._ledger = SessionLedger(team.usage)
         self._known: dict[str, Person] = {}
         self._missing: dict[str, float] = {}

@@ -25,7 +25,7 @@ from himalia_hub.control.duties import Duties
 from himalia_hub.control.estates import Estates
 from himalia_hub.control.hub_api import HubApi
 from himalia_hub.control.roll import Rolls
-from himalia_hub.control.roll_call import RollCall
+from himalia_hub.control.roll_call import RollCall, RollRules
 from himalia_hub.control.run_tokens import RunTokens
 from himalia_hub.control.sessions import HubServers, LocalHub, Sessions
 from himalia_hub.control.verdicts import Rules
@@ -68,20 +68,9 @@ class Team:
             premises=premises,
             kinds=kinds,
             places=site.places,
-            settings=LocalSettings(
-                max_running=settings.max_running,
-                smtp_url=settings.smtp_url or None,
-                holder=site.holder,
-                leads=self.duties.leads,
-                env=RunTokens(team.grants, site.url).env,
-            ),
+            settings=self._local(settings),
         )
-        rules = Rules(
-            idle_seconds=settings.idle_seconds,
-            max_age_seconds=settings.max_age_seconds,
-            exempt_groups=tuple(settings.idle_exempt_groups),
-        )
-        sessions = Sessions(hub=hub, rolls=rolls, team=team, rules=rules)
+        sessions = Sessions(hub=hub, rolls=rolls, team=team, rules=_rules(settings))
         self.service.hub = LocalHub(team=team, sessions=sessions, broker=Broker(hub.url, hub.token))
         self.administration: Administration = LocalAdministration(
             parts=self.service.parts,
@@ -95,8 +84,9 @@ class Team:
             team=team,
             estate=estates,
             lead=self.duties.lead("roll"),
-            every_seconds=settings.roll_call_seconds,
-            most_missing=settings.most_missing,
+            rules=RollRules(
+                every_seconds=settings.roll_call_seconds, most_missing=settings.most_missing
+            ),
         )
         self._culler = Culler(
             hub=hub,
@@ -106,6 +96,15 @@ class Team:
             every_seconds=settings.idle_check_seconds,
         )
         self._closing = AsyncExitStack()
+
+    def _local(self, settings: Himalia) -> LocalSettings:
+        return LocalSettings(
+            max_running=settings.max_running,
+            smtp_url=settings.smtp_url or None,
+            holder=self._site.holder,
+            leads=self.duties.leads,
+            env=RunTokens(self.store.team.grants, self._site.url).env,
+        )
 
     async def open(self) -> None:
         """Open the store, migrating it, and begin to work (:raises Unavailable:)."""
@@ -140,3 +139,11 @@ class Team:
             await asyncio.to_thread(announce, self._site.state, notice)
         except OSError as error:
             _log.warning("the notice cannot be shown on the hub's pages: %s", error.strerror)
+
+
+def _rules(settings: Himalia) -> Rules:
+    return Rules(
+        idle_seconds=settings.idle_seconds,
+        max_age_seconds=settings.max_age_seconds,
+        exempt_groups=tuple(settings.idle_exempt_groups),
+    )

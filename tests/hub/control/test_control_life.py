@@ -254,5 +254,47 @@ async def test_a_killed_controls_runs_are_taken_over_and_run_once(
     postgres.drop(database)
 
 
+async def test_what_a_deleted_user_left_goes_to_the_heir_with_its_files(place, hub_server):
+    place.configure('c.Himalia.on_user_deleted = "transfer"', 'c.Himalia.heir = "bob"')
+    alice, bob = hub_server.add("alice"), hub_server.add("bob")
+    mine, his = hub_server.token("alice"), hub_server.token("bob")
+    process = place.start()
+    await process.listens()
+    await process.ready()
+    assert (await process.ask("api/environments", mine)).status_code == 200
+    place.write(alice, "sums.ipynb", "print('from alice')")
+    draft = {"name": "sums", "spec": {"notebook": "sums.ipynb"}}
+    made = (await process.ask("api/jobs", mine, method="POST", json=draft)).json()
+    run = f"api/runs/{made['last_run']['id']}"
+    end = time.monotonic() + 60
+    while (await process.ask(run, mine)).json()["ended_at"] is None:
+        assert time.monotonic() < end, process.log()
+        await asyncio.sleep(0.2)
+    assert (await process.ask(run, his)).status_code == 404
+    hub_server.remove("alice")
+    end = time.monotonic() + 60
+    while (await process.ask(run, his)).status_code != 200:
+        assert time.monotonic() < end, process.log()
+        await asyncio.sleep(0.2)
+    outputs = (await process.ask(f"{run}/outputs", his)).json()["items"]
+    assert outputs, "the files came with the rows"
+    text = (await process.ask(f"{run}/outputs/{outputs[0]['name']}", his)).text
+    assert "from alice" in text
+    again = await process.ask(f"api/jobs/{made['id']}/runs", his, method="POST", json={})
+    assert again.status_code == 201, again.text
+    end = time.monotonic() + 60
+    while (ended := (await process.ask(f"api/runs/{again.json()['id']}", his)).json())[
+        "ended_at"
+    ] is None:
+        assert time.monotonic() < end, process.log()
+        await asyncio.sleep(0.2)
+    assert ended["status"] == "succeeded", ended
+    end = time.monotonic() + 20
+    while place.home(alice).exists():
+        assert time.monotonic() < end, process.log()
+        await asyncio.sleep(0.2)
+    assert place.home(bob).exists()
+
+
 async def leaders(store: SqlStore) -> dict[str, str]:
     return await store.team.leaders.leaders(datetime.now(UTC))

@@ -12,7 +12,7 @@ from himalia.core.loop import alone
 from himalia.core.service import RunQuery
 from himalia_hub.control import roll_call as module
 from himalia_hub.control.roll import Rolls
-from himalia_hub.control.roll_call import RollCall
+from himalia_hub.control.roll_call import RollCall, RollRules
 from tests.hub.control.conftest import queued_run
 
 pytestmark = pytest.mark.asyncio
@@ -43,8 +43,7 @@ def call(hub_api, store, monkeypatch):
         team=store.team,
         estate=Estate(store.team.people),
         lead=alone,
-        every_seconds=0.01,
-        most_missing=3,
+        rules=RollRules(every_seconds=0.01, most_missing=3),
     )
 
 
@@ -213,8 +212,7 @@ async def test_another_control_books_no_session_twice(call, hub_server, hub_api,
         team=store.team,
         estate=Estate(store.team.people),
         lead=alone,
-        every_seconds=1,
-        most_missing=3,
+        rules=RollRules(every_seconds=1, most_missing=3),
     )
     await other.step()
     now = datetime.now(UTC)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,14 +82,11 @@ class Site:
         )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """A site with people of every kind."""
-    hub = HubApiServer().start()
-    asking = HubApi(hub.url, hub.service_token)
-    places = Places(home=Path(tmp_path_factory.mktemp("control")))
-    kinds = load_kinds()
-    store = SqlStore(places.home / "store.db", kinds.decode_spec)
+@asynccontextmanager
+async def served(hub: HubApi, home: Path) -> AsyncIterator[tuple[SqlStore, str]]:
+    """Serve control's handlers over a real service."""
+    places, kinds = Places(home=home), load_kinds()
+    store = SqlStore(home / "store.db", kinds.decode_spec)
     service = LocalService(
         store=store,
         backend=LocalBackend(places, pool_size=0),
@@ -96,31 +94,40 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
         kinds=kinds,
         places=places,
     )
-    sessions = Sessions(
-        hub=asking, rolls=Rolls(asking), team=store.team, rules=Rules(idle_seconds=0)
-    )
+    sessions = Sessions(hub=hub, rolls=Rolls(hub), team=store.team, rules=Rules(idle_seconds=0))
     service.hub = LocalHub(team=store.team, sessions=sessions, broker=Broker())
     administration = LocalAdministration(
-        parts=service.parts, team=store.team, servers=HubServers(hub=asking, sessions=sessions)
+        parts=service.parts, team=store.team, servers=HubServers(hub=hub, sessions=sessions)
     )
-    await service.open()
-    # What waits goes on waiting.
-    await store.team.notices.put(Notice(is_draining=True, changed_at=datetime.now(UTC)))
     tokens = Tokens(
-        asking,
+        hub,
         team=lambda: store.team,
         met=lambda person: store.team.people.seen((person,)),
         times=TokenTimes(told=0.3, untold=0.3),
     )
     api = Api(service=lambda: service, document=lambda: b"{}")
     gate = Gate(tokens=tokens, administration=lambda: administration)
-    server = HTTPServer(
-        hub_application(hub_handlers(ROUTES, api, gate, base=BASE), api, gate),
-    )
+    server = HTTPServer(hub_application(hub_handlers(ROUTES, api, gate, base=BASE), api, gate))
     (listening,) = bind_sockets(0, "127.0.0.1")
     server.add_socket(listening)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+    await service.open()
+    yield store, f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.stop()
+    await server.close_all_connections()
+    await service.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A site with people of every kind."""
+    hub = HubApiServer().start()
+    asking = HubApi(hub.url, hub.service_token)
+    async with (
+        served(asking, tmp_path_factory.mktemp("control")) as (store, url),
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
+    ):
+        # What waits goes on waiting.
+        await store.team.notices.put(Notice(is_draining=True, changed_at=datetime.now(UTC)))
         alice = hub.add("alice", groups=["physics"])
         made = Site(hub=hub, store=store, client=client, alice=alice)
         for name, groups in (("bob", ()), ("gerda", ("physics",)), ("audrey", ()), ("root", ())):
@@ -136,9 +143,6 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
             "service": hub.service_token,
         }
         yield made
-    server.stop()
-    await server.close_all_connections()
-    await service.close()
     await asking.close()
     await hub.close()
 
