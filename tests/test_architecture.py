@@ -165,6 +165,11 @@ RULES = (
         Rule(part=f"himalia_hub.{part}", never=("jupyterhub", "himalia.store"))
         for part in ("configure", "settings", "later", "state", "banner")
     ),
+    # The page is a client of the REST interface: it never gets at what is behind it.
+    Rule(
+        part="himalia_hub.admin",
+        never=("himalia.store", "himalia.backends", "himalia.core.local", "himalia.core.governing"),
+    ),
 )
 
 

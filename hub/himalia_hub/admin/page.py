@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -125,12 +126,6 @@ class _Files(web.StaticFileHandler):
         self.set_header("Content-Security-Policy", "default-src 'none'")
         self.set_header("Cache-Control", f"public, max-age={_YEAR_SECONDS}, immutable")
 
-    @classmethod
-    @override
-    def get_content_version(cls, abspath: str) -> str:
-        # The versions are in the addresses; hashing for an ETag is enough.
-        return super().get_content_version(abspath)
-
 
 def page_handlers(
     *, auth: HubOAuth, base: str, template_paths: Sequence[str] = ()
@@ -142,9 +137,10 @@ def page_handlers(
     hub = f"{auth.hub_host}{auth.hub_prefix}"
     look = Look(base=base, hub=hub, paths=template_paths)
     shared = {"auth": auth, "look": look}
+    here = re.escape(base)
     return [
-        (base, AdminPage, shared),
-        (f"{base}oauth_callback", LoginCallback, shared),
-        (f"{base}static/[0-9a-f]+/(.*)", _Files, {"path": str(STATIC)}),
-        (f"{base}hub/(.*)", _Files, {"path": str(HUB_STATIC)}),
+        (here, AdminPage, shared),
+        (f"{here}oauth_callback", LoginCallback, shared),
+        (f"{here}static/[0-9a-f]+/(.*)", _Files, {"path": str(STATIC)}),
+        (f"{here}hub/(.*)", _Files, {"path": str(HUB_STATIC)}),
     ]
