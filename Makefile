@@ -33,7 +33,9 @@ ASSETS := server_extension/himalia/labextension/static/style.js
 PANEL := $(shell find labextension/src labextension/style labextension/*.json -type f 2>/dev/null)
 CONFIG := $(wildcard server_extension/jupyter-config/*)
 AS_ROOT := $(if $(IS_ROOT),--allow-root)
-HUB_SOURCES := $(shell find server_extension/himalia hub/himalia_hub -name '*.py' -o -name '*.html' -o -name '*.css' -o -name '*.js')
+# What is built is no source: the panel's assets change their names.
+HUB_SOURCES := $(shell find server_extension/himalia hub/himalia_hub -path '*/labextension' -prune \
+	-o \( -name '*.py' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -print)
 # Not empty where what is installed there came from another checkout.
 HUB_OTHER := $(if $(filter $(CURDIR),$(shell cat $(HUB_PREFIX)/himalia 2>/dev/null)),,other-checkout)
 PROXY := hub/proxy/node_modules/.bin/configurable-http-proxy
@@ -41,7 +43,7 @@ PROXY := hub/proxy/node_modules/.bin/configurable-http-proxy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint lint-panel format pytest bench-jobs bench-admin docs lock wheel chromium postgres keycloak clean
+.PHONY: help run test lint lint-panel format pytest bench-jobs bench-admin bench-hub docs lock wheel chromium postgres keycloak clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -80,6 +82,9 @@ format: $(VENV)/dev $(VENV)/himalia ## Put the sources into the shape that lint 
 
 bench-jobs: $(VENV)/dev $(VENV)/himalia ## Measure jobs beside nbconvert, papermill, nbclient and jupyter-scheduler
 	$(BIN)/python benchmarks/jobs.py $(ARGS)
+
+bench-hub: $(VENV)/dev $(VENV)/himalia hub-proxy ## Measure a hub with 3,000 simulated users beside a plain JupyterHub
+	$(BIN)/python benchmarks/hub.py $(ARGS)
 
 bench-admin: $(VENV)/dev $(VENV)/himalia ## Measure every page of administration with 2,000 people and 100,000 runs
 	$(BIN)/python benchmarks/admin.py $(ARGS)

@@ -1,8 +1,9 @@
-"""What JupyterHub says of its users' cookies, without what would stand for them."""
+"""What JupyterHub says of its users, without what would stand for them."""
 
 from __future__ import annotations
 
 import logging
+import re
 
 from typing_extensions import override
 
@@ -10,15 +11,19 @@ _LONGEST = 4096
 """Characters of one value: whoever knocks at the door may have any name, of any length."""
 
 
+_IN_ADDRESS = re.compile(r"([?&](?:token|access_token|code|state|password|next)=)[^&\s)]+")
+"""Tornado names the whole address of what it refuses. `next` may have an address in it."""
+
+
 class Discretion(logging.Filter):
-    """Shortens what anybody could send, and hides the id of a browser's session."""
+    """Hides secrets of addresses and the id of a browser's session, and shortens what is long."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
             if record.module == "_xsrf_utils":
                 record.args = tuple("[…]" if isinstance(a, bytes) else a for a in record.args)
-            record.args = tuple(_short(argument) for argument in record.args)
+            record.args = tuple(_discreet(argument) for argument in record.args)
         return True
 
 
@@ -30,7 +35,9 @@ def keep() -> None:
             logger.addFilter(Discretion())
 
 
-def _short(argument: object) -> object:
+def _discreet(argument: object) -> object:
+    if isinstance(argument, str) and "=" in argument:
+        argument = _IN_ADDRESS.sub(r"\1[secret]", argument)
     if isinstance(argument, str | bytes) and len(argument) > _LONGEST:
         return f"{argument[:_LONGEST]!r}… ({len(argument)} in all)"
     return argument
