@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -245,6 +245,38 @@ async def test_standings_tell_what_is_taken(store: Store, make: Any) -> None:
     assert of_red.run_hours == pytest.approx(2, abs=0.01)
 
 
+class Rush:
+    """Many that submit, claim and end at once, over several stores on one database."""
+
+    def __init__(self, make: Any, owners: Collection[str], runs: Sequence[Run]) -> None:
+        self.make = make
+        self.owners = owners
+        self.size = len(runs)
+        self.left = iter(runs)
+        self.ended: list[str] = []
+
+    async def submit(self, store: Store) -> None:
+        for run in self.left:
+            await store.runs.insert([run])
+
+    async def work(self, store: Store, holder: str) -> None:
+        while len(self.ended) < self.size:
+            claimed = await self.make.claimed(store, holder, limit=7)
+            # Whoever was last to claim too much sees it here, since nobody ends before a look.
+            await self._look(store)
+            for held in claimed:
+                await _end(store, held)
+                self.ended.append(held.run.id)
+
+    async def _look(self, store: Store) -> None:
+        for owner in self.owners:
+            for standing in await store.team.quotas.standings(owner, self.make.now):
+                quota = standing.quota
+                assert standing.running <= (quota.running or 99)
+                assert standing.cpu <= (quota.cpu or 99)
+                assert standing.memory_bytes <= (quota.memory_bytes or 99 * GIB)
+
+
 @pytest.mark.timeout(90)
 async def test_200_submits_and_claims_at_once_never_exceed_a_quota(
     open_store: Callable[[], Store], make: Any
@@ -261,43 +293,16 @@ async def test_200_submits_and_claims_at_once_never_exceed_a_quota(
         for owner in owners
         for cpu in (1, 2)
     ]
-    left = iter([make.run(workloads[number % len(workloads)]) for number in range(200)])
-    ended: list[str] = []
-
-    async def submit(store: Store) -> None:
-        for run in left:
-            await store.runs.insert([run])
-
-    async def work(store: Store, holder: str) -> None:
-        while len(ended) < 200:
-            claimed = await make.claimed(store, holder, limit=7)
-            # Whoever was last to claim too much sees it here, since nobody ends before a look.
-            for owner in owners:
-                for standing in await store.team.quotas.standings(owner, make.now):
-                    quota = standing.quota
-                    assert standing.running <= (quota.running or 99)
-                    assert standing.cpu <= (quota.cpu or 99)
-                    assert standing.memory_bytes <= (quota.memory_bytes or 99 * GIB)
-            for held in claimed:
-                await _end(store, held)
-                ended.append(held.run.id)
-
+    rush = Rush(make, owners, [make.run(workloads[number % 6]) for number in range(200)])
     await asyncio.gather(
-        *(submit(store) for store in stores),
-        *(work(store, f"h{number}") for number, store in enumerate(stores)),
+        *(rush.submit(store) for store in stores),
+        *(rush.work(store, f"h{number}") for number, store in enumerate(stores)),
     )
-    assert len(set(ended)) == len(ended) == 200
-    entries = [
-        entry
-        for owner in owners
-        for entry in (
-            await first.team.usage.entries(
-                {owner},
-                datetime(2020, 1, 1, tzinfo=UTC),
-                datetime(2090, 1, 1, tzinfo=UTC),
-                limit=200,
-            )
-        ).items
-    ]
-    assert sorted(entry.object_id for entry in entries) == sorted(ended)
+    assert len(set(rush.ended)) == len(rush.ended) == 200
+    booked: list[str] = []
+    begin, end = datetime(2020, 1, 1, tzinfo=UTC), datetime(2090, 1, 1, tzinfo=UTC)
+    for owner in owners:
+        page = await first.team.usage.entries({owner}, begin, end, limit=200)
+        booked += [entry.object_id for entry in page.items]
+    assert sorted(booked) == sorted(rush.ended)
     await asyncio.gather(*(store.close() for store in stores))

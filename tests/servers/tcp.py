@@ -117,21 +117,22 @@ class TcpProxy:
         while True:
             client, _ = await loop.sock_accept(listener)
             self.connections += 1
-            link = asyncio.create_task(self._link(client))
+            # Opened before its task: one that is cut before that begins is still closed.
+            near = await asyncio.open_connection(sock=client)
+            self._writers.add(near[1])
+            link = asyncio.create_task(self._link(*near))
             self._links.add(link)
             link.add_done_callback(self._links.discard)
 
-    async def _link(self, client: socket.socket) -> None:
-        near = await asyncio.open_connection(sock=client)
-        writers = [near[1]]
-        self._writers.add(near[1])
+    async def _link(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        writers = [back]
         try:
             far = await asyncio.open_connection(*self._target)
             writers.append(far[1])
             self._writers.add(far[1])
             await asyncio.gather(
-                self._pass_on(near[0], far[1], self._flows),
-                self._pass_on(far[0], near[1], self._answers),
+                self._pass_on(near, far[1], self._flows),
+                self._pass_on(far[0], back, self._answers),
             )
         except OSError:
             # One side is gone, or was never there; the other is told in the same way.
