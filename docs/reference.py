@@ -21,6 +21,7 @@ from himalia.cli.root import root
 from himalia.control import settings as control_settings
 from himalia.control.settings import Settings
 from himalia.extension import HimaliaExtension
+from himalia.handlers.admin_routes import admin_table
 from himalia.handlers.openapi import document
 from himalia.kinds.registry import load_kinds
 from himalia_hub import roles
@@ -159,11 +160,14 @@ def kinds() -> str:
 
 def rest() -> str:
     """Describe every route, model and error of the OpenAPI document."""
-    made = document(load_kinds().values())
+    made = document(load_kinds().values(), more=admin_table())
     schemas: Json = made["components"]["schemas"]
     about = _field_texts()
     lines = [NOTICE, "# REST", "", made["info"]["description"], ""]
-    lines += ["The same as OpenAPI 3.1: `GET /himalia/api/openapi.json`.", ""]
+    lines += [
+        "The same as OpenAPI 3.1: `GET /himalia/api/openapi.json`. A hub's control serves all of it "
+    ]
+    lines += ["below `/services/himalia/api`; what begins with `/admin` is there alone.", ""]
     lines += ["## Routes", "", *_head("Route", "What it does", "Takes", "Gives", "Errors")]
     for path, methods in made["paths"].items():
         for method, operation in methods.items():
