@@ -31,6 +31,9 @@ _NOBODY = 65_534
 _TOOLS = "/usr/sbin:/usr/bin:/sbin:/bin"
 _TOOL_SECONDS = 60.0
 _KILL_SECONDS = 10.0
+_MACHINE = Path("/run/himalia-accounts.lock")
+"""Held while accounts are made or removed: the system's tools look for a free number before they
+lock anything, so that two hubs of one machine could give the same."""
 
 
 class Accounts:
@@ -174,7 +177,8 @@ class Accounts:
     def _locked(self) -> Iterator[None]:
         self._settings.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        handle = os.open(self._settings.folder / "accounts.lock", flags, 0o600)
+        own = self._settings.folder / "accounts.lock"
+        handle = os.open(_MACHINE if self._settings.is_root else own, flags, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

@@ -6,6 +6,7 @@ import asyncio
 import grp
 import os
 import pwd
+import random
 import shutil
 import subprocess
 import tempfile
@@ -33,7 +34,13 @@ def settings() -> Iterator[Himalia]:
     """A hub's settings with a state folder that other accounts can pass through."""
     folder = Path(tempfile.mkdtemp(prefix="himalia-accounts-"))
     folder.chmod(0o711)
-    yield Himalia(state=str(folder / "state"), account_shell="/bin/sh")
+    # Other hubs of this machine may give numbers just now.
+    first = random.randrange(75_000, 99_000)
+    yield Himalia(
+        state=str(folder / "state"),
+        account_shell="/bin/sh",
+        account_numbers=(first, first + 500),
+    )
     for entry in pwd.getpwall():
         if entry.pw_dir.startswith(f"{folder}/"):
             for process in psutil.process_iter():
@@ -106,6 +113,24 @@ async def test_many_at_once_make_one_account_each(settings: Himalia) -> None:
     assert len(set(made)) == 3
     if settings.is_root:
         assert len({account.uid for account in made}) == 3
+
+
+async def test_hubs_of_one_machine_give_no_number_twice(settings: Himalia) -> None:
+    loop = asyncio.get_running_loop()
+    hubs = [
+        Himalia(
+            state=str(Path(settings.state).with_name(f"hub{number}")),
+            account_shell="/bin/sh",
+            account_numbers=settings.account_numbers,
+        )
+        for number in range(4)
+    ]
+    made = await asyncio.gather(
+        *(loop.run_in_executor(None, Accounts(hub).of, owner(), "ann") for hub in hubs)
+    )
+    assert len({account.home for account in made}) == 4
+    if settings.is_root:
+        assert len({account.uid for account in made}) == 4
 
 
 def test_a_home_that_is_a_link_or_somebody_elses_is_refused(
@@ -201,9 +226,10 @@ def test_retired_homes_are_deleted_after_their_days(settings: Himalia, accounts:
 
 
 def test_when_all_numbers_were_given_it_says_what_to_set(settings: Himalia) -> None:
-    settings.account_numbers = (70_000, 70_000)
+    first, _ = settings.account_numbers
+    settings.account_numbers = (first, first)
     accounts = Accounts(settings)
-    assert accounts.of(owner(), "ann").uid in (70_000, None)
+    assert accounts.of(owner(), "ann").uid in (first, None)
     if settings.is_root:
         with pytest.raises(Unavailable, match="account_numbers"):
             accounts.of(owner(), "bob")
