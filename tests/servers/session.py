@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self
@@ -124,7 +125,7 @@ class Session(AbstractAsyncContextManager["Session"]):
 async def execute(socket: WebSocketClientConnection, code: str) -> str:
     """Run code over an open WebSocket, and return what it printed."""
     header = {
-        "msg_id": "m" + str(abs(hash(code))), "msg_type": "execute_request", "username": "",
+        "msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "username": "",
         "session": "tests", "date": "2026-01-01T00:00:00Z", "version": "5.3",
     }  # fmt: skip
     content = {
@@ -147,5 +148,6 @@ async def execute(socket: WebSocketClientConnection, code: str) -> str:
                 continue
             if answer["msg_type"] == "stream":
                 text += answer["content"]["text"]
-            if answer["msg_type"] == "execute_reply":
+            # The reply may overtake what was printed; this comes after all of it.
+            if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
                 return text
