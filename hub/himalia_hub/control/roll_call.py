@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from himalia.core.errors import Conflict, HimaliaError, NotFound
+from himalia.core.errors import HimaliaError, NotFound
 from himalia.core.loop import Lead, Loop
 from himalia.core.names import new_id
 from himalia.core.team import AuditEntry, Person
@@ -156,8 +156,9 @@ class RollCall:
         for person in await self._team.people.unsettled():
             try:
                 done = await self._estate.settle(person)
-            except Conflict as error:
-                _log.info("%s waits: %s", person.owner, error.message)
+            except HimaliaError as error:
+                # A run has not ended, or something cannot be done now; others need not wait for it.
+                _log.info("what %s left waits: %s", person.owner, error.message)
                 done = False
             if done:
                 await self._record("person.settle", person)
