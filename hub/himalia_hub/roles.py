@@ -27,8 +27,6 @@ _OF_CONTROL = (
     "delete:servers",
     "list:groups",
     "read:groups",
-    # The token broker renews what the identity provider gave.
-    "admin:auth_state",
 )
 _OF_SERVER = ("users:activity!user", "access:servers!server", "read:users!user")
 """What JupyterHub itself grants to a server's token; and that control may read, in the one request

@@ -84,10 +84,10 @@ class Guard:
                     await self._look(self._handlers())
             except NotTold as ended:
                 # While there is no hub nobody can have been let out by it: what it said holds.
-                self._is_told = self._is_told and ended.is_gone
+                self._is_told = ended.is_gone
+                seconds = _REMEMBERED_SECONDS if ended.is_gone else _POLL_SECONDS
+                self._hub_auth.cache.max_age = seconds
                 self._log.debug("The hub does not tell of changes: %s", ended)
-            if not self._is_told:
-                self._hub_auth.cache.max_age = _POLL_SECONDS
             await asyncio.sleep(_AGAIN_SECONDS if self._is_told else 10 * _AGAIN_SECONDS)
 
     async def _poll(self) -> None:

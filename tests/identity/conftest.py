@@ -72,3 +72,11 @@ async def lied_to(
     chosen = settings(lying.issuer, secret, oidc_allowed_groups={"staff"}, oidc_admin_groups=set())
     async with Hub(config=chosen + WITHOUT_CONTROL, arguments=()) as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def person(lying: LyingProvider, lied_to: Hub) -> AsyncIterator[Person]:
+    """Somebody's browser; the provider is honest again."""
+    lying.be_honest()
+    async with Person(lied_to.url) as made:
+        yield made

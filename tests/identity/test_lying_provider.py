@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -16,48 +12,27 @@ import httpx
 import jwt
 import psutil
 import pytest
-import pytest_asyncio
 
 from tests.identity.conftest import WITHOUT_CONTROL, settings
 from tests.identity.person import Person, seconds_until
-from tests.identity.provider import SECRET, Claims, Key, LyingProvider
+from tests.identity.provider import (
+    IMPOSTOR,
+    SECRET,
+    STRANGER,
+    Claims,
+    Key,
+    LyingProvider,
+    signed_with_public_key,
+    unsigned,
+    without,
+)
 from tests.servers.hub import Hub
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-STRANGER = Key("stranger")
-IMPOSTOR = Key("first")
-"""Another key under the name of the right one."""
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def person(lying: LyingProvider, lied_to: Hub) -> AsyncIterator[Person]:
-    """Somebody's browser; the provider is honest again."""
-    lying.be_honest()
-    async with Person(lied_to.url) as made:
-        yield made
-
 
 async def name_of(person: Person) -> str:
     return str((await person.ask("GET", "/hub/api/user")).json()["name"])
-
-
-def parts(claims: Claims, **headers: Any) -> str:
-    """Return a token up to its signature."""
-    both = [json.dumps(part).encode() for part in ({"typ": "JWT", **headers}, claims)]
-    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in both)
-
-
-def unsigned(claims: Claims, **headers: Any) -> str:
-    return parts(claims, alg="none", **headers) + "."
-
-
-def signed_with_public_key(claims: Claims) -> str:
-    """Sign with what everybody knows, as if it were a shared secret."""
-    text = parts(claims, alg="HS256", kid="first")
-    public = json.dumps(IMPOSTOR.public()).encode()
-    mark = hmac.new(public, text.encode(), hashlib.sha256).digest()
-    return f"{text}.{base64.urlsafe_b64encode(mark).decode().rstrip('=')}"
 
 
 async def test_an_honest_provider_lets_people_in(person: Person) -> None:
@@ -86,9 +61,9 @@ WRONG: dict[str, Callable[[Claims], Claims | str | None]] = {
     ),
     "iss": lambda claims: {**claims, "iss": "http://127.0.0.1:9"},
     "iss with a slash": lambda claims: {**claims, "iss": claims["iss"] + "/"},
-    "no iss": lambda claims: _without(claims, "iss"),
+    "no iss": lambda claims: without(claims, "iss"),
     "aud": lambda claims: {**claims, "aud": "somebody-else"},
-    "no aud": lambda claims: _without(claims, "aud"),
+    "no aud": lambda claims: without(claims, "aud"),
     "two aud and no azp": lambda claims: {**claims, "aud": ["himalia", "other"]},
     "azp": lambda claims: {**claims, "azp": "other"},
     "two aud and another's azp": lambda claims: {
@@ -97,21 +72,17 @@ WRONG: dict[str, Callable[[Claims], Claims | str | None]] = {
         "azp": "other",
     },
     "nonce": lambda claims: {**claims, "nonce": "of another login"},
-    "no nonce": lambda claims: _without(claims, "nonce"),
+    "no nonce": lambda claims: without(claims, "nonce"),
     "nonce a list": lambda claims: {**claims, "nonce": [claims["nonce"]]},
     "expired": lambda claims: {**claims, "exp": int(time.time()) - 60},
-    "no exp": lambda claims: _without(claims, "exp"),
+    "no exp": lambda claims: without(claims, "exp"),
     "not yet": lambda claims: {**claims, "nbf": int(time.time()) + 300},
     "made in the future": lambda claims: {**claims, "iat": int(time.time()) + 300},
-    "no sub": lambda claims: _without(claims, "sub"),
+    "no sub": lambda claims: without(claims, "sub"),
     "empty sub": lambda claims: {**claims, "sub": ""},
     "sub a number": lambda claims: {**claims, "sub": 1},
     "another's sub": lambda claims: {**claims, "sub": "bob-1"},
 }
-
-
-def _without(claims: Claims, name: str) -> Claims:
-    return {key: value for key, value in claims.items() if key != name}
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -343,42 +314,6 @@ async def test_013_attempts_cost_no_memory(person: Person, lied_to: Hub) -> None
     before = process.memory_info().rss
     await attempt(600)
     assert process.memory_info().rss - before < 8 << 20
-
-
-LOGOUTS: dict[str, Callable[[LyingProvider], str]] = {
-    "none": lambda _: "",
-    "alg none": lambda its: unsigned(its.logout_token("alice-1")),
-    "unknown key": lambda its: STRANGER.sign(its.logout_token("alice-1")),
-    "impostor": lambda its: IMPOSTOR.sign(its.logout_token("alice-1")),
-    "iss": lambda its: its.key.sign(its.logout_token("alice-1", iss="http://127.0.0.1:9")),
-    "aud": lambda its: its.key.sign(its.logout_token("alice-1", aud="other")),
-    "nonce": lambda its: its.key.sign(its.logout_token("alice-1", nonce="x")),
-    "no event": lambda its: its.key.sign(its.logout_token("alice-1", events={})),
-    "old": lambda its: its.key.sign(
-        its.logout_token("alice-1", iat=int(time.time()) - 600, exp=int(time.time()) + 60)
-    ),
-    "nobody": lambda its: its.key.sign(_without(its.logout_token("alice-1"), "sub")),
-    "no jti": lambda its: its.key.sign(_without(its.logout_token("alice-1"), "jti")),
-    "an ID token": lambda its: str(its.id_token("x")),
-}
-
-
-async def test_008_only_a_true_logout_token_ends_a_login_and_only_once(
-    person: Person, lying: LyingProvider, lied_to: Hub
-) -> None:
-    await person.go("/hub/oauth_login")
-    where = "/hub/oidc/backchannel-logout"
-    async with httpx.AsyncClient(base_url=lied_to.url, trust_env=False) as provider:
-        for kind, make in LOGOUTS.items():
-            answer = await provider.post(where, data={"logout_token": make(lying)})
-            assert answer.status_code == 400, kind
-        assert await person.is_in()
-        token = lying.key.sign(lying.logout_token("alice-1"))
-        assert (await provider.post(where, data={"logout_token": token})).status_code == 200
-        assert not await person.is_in()
-        await person.go("/hub/oauth_login")
-        assert (await provider.post(where, data={"logout_token": token})).status_code == 400
-        assert await person.is_in(), "a logout that was seen before"
 
 
 async def test_whoever_is_not_let_in_leaves_no_login_at_the_provider(

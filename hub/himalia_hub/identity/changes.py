@@ -111,6 +111,9 @@ class ChangesHandler(APIHandler):  # type: ignore[misc]
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         try:
+            # At once, so that whoever listens knows that nothing is missed from now on.
+            self.write("alive\n")
+            await self.flush()
             while not listener.told.full():
                 await self._send(listener, is_service)
         except iostream.StreamClosedError:
