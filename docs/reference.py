@@ -164,10 +164,8 @@ def rest() -> str:
     schemas: Json = made["components"]["schemas"]
     about = _field_texts()
     lines = [NOTICE, "# REST", "", made["info"]["description"], ""]
-    lines += [
-        "The same as OpenAPI 3.1: `GET /himalia/api/openapi.json`. A hub's control serves all of it "
-    ]
-    lines += ["below `/services/himalia/api`; what begins with `/admin` is there alone.", ""]
+    lines += ["The same as OpenAPI 3.1: `GET /himalia/api/openapi.json`. A hub's control serves"]
+    lines += ["it below `/services/himalia/api`; what begins with `/admin` is there alone.", ""]
     lines += ["## Routes", "", *_head("Route", "What it does", "Takes", "Gives", "Errors")]
     for path, methods in made["paths"].items():
         for method, operation in methods.items():

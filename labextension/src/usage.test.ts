@@ -76,7 +76,11 @@ describe('hints', () => {
   });
   it('tell when hours are nearly used up, and when they come back', () => {
     const [hint] = quotaHints([standing({ run_hours: 10 }, { run_hours: 9.5 })]);
-    expect(hint).toMatch(/9\.5 h of 10 h taken\. .* wait until (1 December|December 1)\./);
+    expect(hint).toMatch(/9\.5 h of 10 h taken\. .* is taken until (1 December|December 1)\./);
+  });
+  it('tell that nothing new is taken when hours are used up', () => {
+    const [hint] = quotaHints([standing({ run_hours: 10 }, { run_hours: 10 })]);
+    expect(hint).toMatch(/No new run is taken until (1 December|December 1), unless/);
   });
 });
 

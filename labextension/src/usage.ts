@@ -103,10 +103,10 @@ function hint(standing: Standing, { what, label, text, state }: ILimit): string 
   const whose = standing.quota.scope === 'group' ? ` of the group ${standing.quota.subject}` : '';
   const taken = `${label}${whose}: ${text} taken.`;
   if (state === 'close') {
-    return `${taken} When they are used up, runs wait until ${day(standing.resets_at)}.`;
+    return `${taken} When they are used up, no new run is taken until ${day(standing.resets_at)}.`;
   }
   return what === 'hours'
-    ? `${taken} A new run waits in the queue until ${day(standing.resets_at)}, or until an admin allows more.`
+    ? `${taken} No new run is taken until ${day(standing.resets_at)}, unless an admin allows more.`
     : `${taken} A new run waits in the queue until others have ended.`;
 }
 
