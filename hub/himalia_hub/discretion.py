@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 
+from tornado.httputil import HTTPServerRequest
 from typing_extensions import override
 
 _LONGEST = 4096
 """Characters of one value: whoever knocks at the door may have any name, of any length."""
 
 
-_IN_ADDRESS = re.compile(r"([?&](?:token|access_token|code|state|password|next)=)[^&\s)]+")
+_IN_ADDRESS = re.compile(r"([?&](?:token|access_token|code|state|password|next)=)[^&\s)'\"]+")
 """Tornado names the whole address of what it refuses. `next` may have an address in it."""
 
 
@@ -24,6 +25,9 @@ class Discretion(logging.Filter):
             if record.module == "_xsrf_utils":
                 record.args = tuple("[…]" if isinstance(a, bytes) else a for a in record.args)
             record.args = tuple(_discreet(argument) for argument in record.args)
+        if not record.args:
+            # JupyterHub's lines of requests come as they will stand.
+            record.msg = _discreet(record.msg)
         return True
 
 
@@ -36,6 +40,8 @@ def keep() -> None:
 
 
 def _discreet(argument: object) -> object:
+    if isinstance(argument, HTTPServerRequest):
+        argument = repr(argument)
     if isinstance(argument, str) and "=" in argument:
         argument = _IN_ADDRESS.sub(r"\1[secret]", argument)
     if isinstance(argument, str | bytes) and len(argument) > _LONGEST:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from himalia_hub import discretion
 
@@ -21,6 +22,19 @@ def say(caplog):
         return caplog.messages[-1]
 
     return said
+
+
+def test_011_where_a_request_was_sent_to_is_logged_without_it_too(say):
+    said = say(
+        "302 GET /hub/user/alice -> /hub/login?next=%2Fhub%3Ftoken%3Dcanary (@127.0.0.1) 1ms"
+    )
+    assert said == "302 GET /hub/user/alice -> /hub/login?next=[secret] (@127.0.0.1) 1ms"
+
+
+def test_011_a_request_that_failed_is_logged_without_it_too(say):
+    line = RequestStartLine("POST", "/hub/api/user?token=canary&a=1", "HTTP/1.1")
+    request = HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": "h"}))
+    assert "canary" not in say("Uncaught exception %s\n%r", "POST", request)
 
 
 @pytest.mark.parametrize("name", ["token", "code", "state", "access_token", "password"])
