@@ -214,6 +214,10 @@ async def load(folder: Path, chosen: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def _arguments() -> str:
+    return f' ARGS="{" ".join(sys.argv[1:])}"' if sys.argv[1:] else ""
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -230,7 +234,7 @@ def main() -> None:
     print(
         "# Measurements of a hub\n\n"
         "Both hubs in one run, at the same time: "
-        "`make -s bench-hub | tee benchmarks/RESULTS-hub.md`.\n"
+        f"`make -s bench-hub{_arguments()} | tee benchmarks/RESULTS-hub.md`.\n"
         f"{datetime.now(UTC):%Y-%m-%d}, himalia {__version__}, JupyterHub {jupyterhub.__version__},"
         f" Python {platform.python_version()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
         f"load {os.getloadavg()[0]:.1f} at the start."
