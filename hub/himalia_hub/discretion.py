@@ -10,8 +10,7 @@ from typing_extensions import override
 
 _LONGEST = 4096
 """Characters of one value: whoever knocks at the door may have any name, of any length."""
-
-
+_CODES = "oauthlib.oauth2.rfc6749.grant_types.authorization_code"
 _IN_ADDRESS = re.compile(r"([?&](?:token|access_token|code|state|password|next)=)[^&\s)'\"]+")
 """Tornado names the whole address of what it refuses. `next` may have an address in it."""
 
@@ -37,6 +36,8 @@ def keep() -> None:
         logger = logging.getLogger(name)
         if not any(isinstance(one, Discretion) for one in logger.filters):
             logger.addFilter(Discretion())
+    # At its most talkative, this tells every code that it makes.
+    logging.getLogger(_CODES).setLevel(logging.INFO)
 
 
 def _discreet(argument: object) -> object:
