@@ -102,10 +102,10 @@ class Himalia(OidcSettings):
     ).tag(config=True)
 
     roll_call_seconds = Float(
-        60.0,
-        help="""How often control compares the people it knows with the hub's users, at least: where
-        there are few users it does so every few seconds, and at once when the hub tells of a
-        change.""",
+        5.0,
+        help="""How long control waits, at least, before it compares the people it knows with the
+        hub's users again. Where there are more than 25 users it waits 0.2 s for each of them, so
+        that the hub is not kept busy; when the hub tells of a change it does not wait.""",
     ).tag(config=True)
 
     most_missing = Int(

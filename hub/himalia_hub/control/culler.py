@@ -46,7 +46,8 @@ class Culler:
 
     async def step(self) -> float:
         """Stop those whose time has come; return when to look again."""
-        roll = await self._sessions.rolls.within(self._every / 2)
+        rolls = self._sessions.rolls
+        roll = await rolls.within(max(self._every / 2, rolls.fair_seconds))
         stopped = 0
         for user in roll.users.values():
             for server in user.servers.values():

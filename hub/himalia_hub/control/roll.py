@@ -12,7 +12,8 @@ from himalia.core.errors import Unavailable
 from himalia_hub.control.hub_api import HubApi, HubUser
 
 _LEAST_SECONDS = 5.0
-_SECONDS_A_USER = 0.02
+_SECONDS_A_USER = 0.2
+"""A list costs the hub two or three milliseconds a user: so some one percent of its time."""
 _BREATH_SECONDS = 0.05
 """Between two parts of the list: the hub has one thread."""
 

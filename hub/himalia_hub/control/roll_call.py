@@ -45,7 +45,7 @@ class RollRules:
     """How the roll is called."""
 
     every_seconds: float
-    """At least; more often where there are few users."""
+    """At least, between two; more where there are many users."""
     most_missing: int
     """More than these, missing at once, are taken for a mistake."""
 
@@ -99,7 +99,7 @@ class RollCall:
         await self._miss(roll)
         waiting = await self._settle_all()
         await self._estate.sweep(self._known.keys() | roll.users.keys())
-        every = min(self._every, self._rolls.fair_seconds)
+        every = max(self._every, self._rolls.fair_seconds)
         if self._missing:
             return min(every, _BETWEEN_SECONDS)
         return min(every, _UNSETTLED_SECONDS) if waiting else every

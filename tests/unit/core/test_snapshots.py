@@ -177,7 +177,9 @@ async def test_a_snapshot_keeps_the_spec_that_its_runs_are_made_for(place, folde
     other = await snapshots.pin(pin, Spec(timeout_seconds=9))
     assert first.digest != other.digest
     now = Spec(timeout_seconds=9, tags=("new",))
-    assert with_pinned(snapshots.pinned_spec(first.digest), now) == Spec(timeout_seconds=5, tags=("new",))
+    assert with_pinned(snapshots.pinned_spec(first.digest), now) == Spec(
+        timeout_seconds=5, tags=("new",)
+    )
 
 
 async def test_what_is_no_runs_own_business_is_not_pinned(place, folder):
