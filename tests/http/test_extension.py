@@ -61,5 +61,5 @@ def test_the_state_folder_can_be_chosen(
 def test_every_setting_of_the_extension_is_explained():
     (point,) = himalia._jupyter_server_extension_points()
     own = point["app"].class_own_traits(config=True)
-    assert set(own) == {"home"}
+    assert set(own) == {"home", "report_seconds"}
     assert all(trait.help.strip() for trait in own.values())

@@ -86,7 +86,8 @@ class Session(AbstractAsyncContextManager["Session"]):
                     if answer.status_code == 200 and answer.json()["status"] in ENDS:
                         found: dict[str, Any] = answer.json()
                         return found
-                except httpx.HTTPError:
+                except (httpx.HTTPError, ValueError):
+                    # A proxy that just came back may know the hub's pages alone.
                     pass
                 await asyncio.sleep(0.1)
 
