@@ -29,6 +29,7 @@ class Session(AbstractAsyncContextManager["Session"]):
         self.name = name
         self.base = f"/user/{name}/"
         self.visitor = Visitor(hub.url, name)
+        self._sockets: list[WebSocketClientConnection] = []
 
     async def __aenter__(self) -> Self:
         await self.visitor.log_in(self.hub.password)
@@ -45,6 +46,9 @@ class Session(AbstractAsyncContextManager["Session"]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for socket in self._sockets:
+            # Those that the other side ended as well: they warn where they are merely dropped.
+            socket.close()
         await self.visitor.http.aclose()
 
     async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -120,7 +124,9 @@ class Session(AbstractAsyncContextManager["Session"]):
             f"ws://{parts.netloc}{self.base}api/kernels/{kernel_id}/channels",
             headers={"Cookie": cookies, "Origin": self.hub.url},
         )
-        return await websocket_connect(request)
+        opened = await websocket_connect(request)
+        self._sockets.append(opened)
+        return opened
 
 
 async def execute(socket: WebSocketClientConnection, code: str) -> str:
