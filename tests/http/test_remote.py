@@ -23,7 +23,7 @@ from himalia.core.errors import (
 from himalia.core.model import RunDraft
 from himalia.core.places import Places
 from himalia.core.service import Caller, RunQuery
-from himalia.handlers.control import ROOT_HEADER
+from himalia.handlers.decoding import ROOT_HEADER
 from himalia.remote import RemoteService
 from himalia.remote.decoding import read_events
 

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import unquote_to_bytes
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthenticated
 from tornado import web
@@ -19,7 +18,6 @@ from himalia.core.administration import Admin, Administration
 from himalia.core.errors import (
     Forbidden,
     HimaliaError,
-    InvalidInput,
     MethodNotAllowed,
     NotFound,
     Unauthenticated,
@@ -28,14 +26,14 @@ from himalia.core.errors import (
 from himalia.core.service import Caller
 from himalia.handlers.base import Api, ApiHandler, addresses, pattern
 from himalia.handlers.calls import AdminCall, Call
+from himalia.handlers.control import VERSION_HEADER, log_nothing
+from himalia.handlers.decoding import ROOT_HEADER, decode_root
 from himalia.handlers.routes import Route
 from himalia_hub.admin.rights import admin_of
 from himalia_hub.control.scopes import Action, check, server_of
 from himalia_hub.control.tokens import Identity, Tokens
 
 ADMIN = "himalia:admin"
-ROOT_HEADER = "Himalia-Root"
-VERSION_HEADER = "Himalia-Version"
 _ACTIONS: dict[str, Action] = {"GET": "read"}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEMES = frozenset({"token", "bearer"})
@@ -142,14 +140,7 @@ class HubHandler(ApiHandler):
             if not is_about_files or self.gate.home is None:
                 return Path("/")
             return await self.gate.home(self.identity.owner)
-        try:
-            text = unquote_to_bytes(sent).decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInput.of(ROOT_HEADER, "is not UTF-8") from error
-        root = Path(text)
-        if not root.is_absolute() or "\0" in text or ".." in root.parts:
-            raise InvalidInput.of(ROOT_HEADER, "must be an absolute path")
-        return root
+        return decode_root(sent)
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[None]:
@@ -283,13 +274,9 @@ def hub_application(
         list(handlers),
         default_handler_class=HubElsewhere,
         default_handler_args={"api": api, "gate": gate},
-        log_function=_log_nothing,
+        log_function=log_nothing,
         **settings,
     )
-
-
-def _log_nothing(_: web.RequestHandler) -> None:
-    """Errors are logged where they happen; ordinary requests are not."""
 
 
 def not_ready() -> NoReturn:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from tornado import httputil, web
 from typing_extensions import override
 
 from himalia import __version__
-from himalia.core.errors import InvalidInput, MethodNotAllowed, NotFound
+from himalia.core.errors import MethodNotAllowed, NotFound
 from himalia.core.service import Caller
 from himalia.handlers.base import Api, ApiHandler, addresses, pattern
+from himalia.handlers.decoding import ROOT_HEADER, decode_root
 from himalia.handlers.routes import Route
 
 PREFIX = "/himalia/api"
-ROOT_HEADER = "Himalia-Root"
 VERSION_HEADER = "Himalia-Version"
 Identify = Callable[[httputil.HTTPServerRequest], str]
 """Gives the owner that a request comes from (:raises Forbidden: nobody we serve)."""
@@ -51,17 +49,8 @@ class ControlHandler(ApiHandler):
 
     @override
     def caller(self) -> Caller:
-        return Caller(owner=self.owner, root=self._root())
-
-    def _root(self) -> Path:
-        try:
-            text = unquote_to_bytes(self.request.headers.get(ROOT_HEADER, "/")).decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInput.of(ROOT_HEADER, "is not UTF-8") from error
-        root = Path(text)
-        if not root.is_absolute() or "\0" in text or ".." in root.parts:
-            raise InvalidInput.of(ROOT_HEADER, "must be an absolute path")
-        return root
+        sent = self.request.headers.get(ROOT_HEADER, "/")
+        return Caller(owner=self.owner, root=decode_root(sent))
 
     async def _answer(self, **path: str) -> None:
         route = self.routes.get(self.request.method or "")
@@ -108,9 +97,9 @@ def control_application(
         handlers,
         default_handler_class=ControlElsewhere,
         default_handler_args=shared,
-        log_function=_log_nothing,
+        log_function=log_nothing,
     )
 
 
-def _log_nothing(_: web.RequestHandler) -> None:
+def log_nothing(_: web.RequestHandler) -> None:
     """Errors are logged where they happen; ordinary requests are not."""

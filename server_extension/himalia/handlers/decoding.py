@@ -6,7 +6,9 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_origin
+from urllib.parse import unquote_to_bytes
 
 from pydantic import JsonValue, ValidationError
 
@@ -16,6 +18,8 @@ from himalia.core.spec import Model
 
 M = TypeVar("M", bound=Model)
 
+ROOT_HEADER = "Himalia-Root"
+"""Says, percent-encoded, where the caller's relative paths start."""
 BODY_LIMIT = 4 * 2**20
 """Bytes; parameters are values, not data sets."""
 _DEPTH_LIMIT = 64
@@ -41,6 +45,18 @@ def decode_body(data: bytes, model: type[M]) -> M:
         return model.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise invalid(error) from error
+
+
+def decode_root(sent: str) -> Path:
+    """Check what `ROOT_HEADER` says (:raises InvalidInput: no absolute path)."""
+    try:
+        text = unquote_to_bytes(sent).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput.of(ROOT_HEADER, "is not UTF-8") from error
+    root = Path(text)
+    if not root.is_absolute() or "\0" in text or ".." in root.parts:
+        raise InvalidInput.of(ROOT_HEADER, "must be an absolute path")
+    return root
 
 
 def decode_json(data: bytes) -> JsonValue:
