@@ -154,3 +154,37 @@ export function ConfirmButton(props: {
     </span>
   );
 }
+
+/** Steps through a list by the cursors that lead to its pages; nothing where one page is all. */
+export function Pages(props: {
+  label: string;
+  cursors: string[];
+  next: string | null | undefined;
+  onCursors: (cursors: string[]) => void;
+}): React.ReactElement | null {
+  const { cursors, next, onCursors } = props;
+  if (cursors.length === 0 && !next) {
+    return null;
+  }
+  return (
+    <nav className="hm-List-pages" aria-label={props.label}>
+      <button
+        type="button"
+        className="hm-Button"
+        disabled={cursors.length === 0}
+        onClick={() => onCursors(cursors.slice(0, -1))}
+      >
+        Newer
+      </button>
+      <span className="hm-Quiet">Page {cursors.length + 1}</span>
+      <button
+        type="button"
+        className="hm-Button"
+        disabled={!next}
+        onClick={() => next && onCursors([...cursors, next])}
+      >
+        Older
+      </button>
+    </nav>
+  );
+}

@@ -4,7 +4,7 @@ import type { ITime } from '../api';
 import { bytes, duration, moment } from '../format';
 import { useChanged, useHost, useShown } from '../host';
 import type { UsageEntry, UsageTotal } from '../model';
-import { ErrorNote } from '../parts';
+import { ErrorNote, Pages } from '../parts';
 import { usePolled } from '../polling';
 import { decimal, span } from '../usage';
 
@@ -100,27 +100,12 @@ export function Ledger({ time }: { time: ITime }): React.ReactElement | null {
           ))}
         </tbody>
       </table>
-      {(cursors.length > 0 || value.next_cursor) && (
-        <nav className="hm-List-pages" aria-label="Pages of the ledger">
-          <button
-            type="button"
-            className="hm-Button"
-            disabled={cursors.length === 0}
-            onClick={() => setCursors(cursors.slice(0, -1))}
-          >
-            Newer
-          </button>
-          <span className="hm-Quiet">Page {cursors.length + 1}</span>
-          <button
-            type="button"
-            className="hm-Button"
-            disabled={!value.next_cursor}
-            onClick={() => value.next_cursor && setCursors([...cursors, value.next_cursor])}
-          >
-            Older
-          </button>
-        </nav>
-      )}
+      <Pages
+        label="Pages of the ledger"
+        cursors={cursors}
+        next={value.next_cursor}
+        onCursors={setCursors}
+      />
     </section>
   );
 }

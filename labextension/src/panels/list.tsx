@@ -4,7 +4,7 @@ import * as React from 'react';
 import type { IQuery } from '../api';
 import { useChanged, useShown } from '../host';
 import type { Page } from '../model';
-import { ErrorNote, IconButton } from '../parts';
+import { ErrorNote, IconButton, Pages } from '../parts';
 import { usePolled } from '../polling';
 
 const PAGE = 25;
@@ -62,27 +62,7 @@ export function LiveList<T extends { id: string }>(props: {
           ))}
         </ul>
       )}
-      {(cursors.length > 0 || value?.next_cursor) && (
-        <nav className="hm-List-pages" aria-label="Pages">
-          <button
-            type="button"
-            className="hm-Button"
-            disabled={cursors.length === 0}
-            onClick={() => setCursors(cursors.slice(0, -1))}
-          >
-            Newer
-          </button>
-          <span className="hm-Quiet">Page {cursors.length + 1}</span>
-          <button
-            type="button"
-            className="hm-Button"
-            disabled={!value?.next_cursor}
-            onClick={() => value?.next_cursor && setCursors([...cursors, value.next_cursor])}
-          >
-            Older
-          </button>
-        </nav>
-      )}
+      <Pages label="Pages" cursors={cursors} next={value?.next_cursor} onCursors={setCursors} />
     </div>
   );
 }
