@@ -7,27 +7,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthenticated
 from tornado import web
 from typing_extensions import override
 
-from himalia import __version__
 from himalia.core.administration import Admin, Administration
-from himalia.core.errors import (
-    Forbidden,
-    HimaliaError,
-    MethodNotAllowed,
-    NotFound,
-    Unauthenticated,
-    Unavailable,
-)
+from himalia.core.errors import Forbidden, HimaliaError, Unauthenticated, Unavailable
 from himalia.core.service import Caller
-from himalia.handlers.base import Api, ApiHandler, addresses, pattern
+from himalia.handlers.base import Api, ApiHandler
 from himalia.handlers.calls import AdminCall, Call
-from himalia.handlers.control import VERSION_HEADER, log_nothing
 from himalia.handlers.decoding import ROOT_HEADER, decode_root
+from himalia.handlers.dispatch import Site, SiteHandler, log_nothing, site
 from himalia.handlers.routes import Route
 from himalia_hub.admin.rights import admin_of
 from himalia_hub.control.scopes import Action, check, server_of
@@ -55,28 +47,23 @@ class Gate:
     """Streams that go on until somebody leaves."""
 
 
-class HubHandler(ApiHandler):
+class HubHandler(SiteHandler):
     """Serves one address to whoever sends a token of the hub's in the header Authorization."""
 
     gate: Gate
-    routes: dict[str, Route]
     identity: Identity
     route_name = ""
     root: Path | None = None
 
     @override
-    def initialize(self, api: Api, gate: Gate, routes: Sequence[Route] = ()) -> None:  # type: ignore[override]
-        super().initialize(api)
+    def initialize(self, api: Api, gate: Gate, **served: Any) -> None:  # type: ignore[override]
+        super().initialize(api, **served)
         self.gate = gate
-        self.routes = {route.method: route for route in routes}
 
     @override
     def set_default_headers(self) -> None:
-        self.set_header("Server", "Himalia")
-        self.set_header(VERSION_HEADER, __version__)
+        super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
     @override
     async def prepare(self) -> None:
@@ -118,10 +105,8 @@ class HubHandler(ApiHandler):
         action = _ACTIONS.get(route.method, "write")
         check(identity.scopes, route.resource, action, name=identity.name, groups=identity.groups)
 
-    async def _answer(self, **path: str) -> None:
-        route = self.routes.get(self.request.method or "")
-        if route is None:
-            raise MethodNotAllowed(f"{self.request.method} is not possible here.")
+    @override
+    async def answer(self, route: Route, path: dict[str, str]) -> None:
         self.check(route)
         self.root = await self._root(route)
         if route.sends != "events":
@@ -129,8 +114,6 @@ class HubHandler(ApiHandler):
             return
         async with self._watched():
             await self.serve(route, path)
-
-    get = post = put = patch = delete = head = options = _answer
 
     async def _root(self, route: Route) -> Path:
         sent = self.request.headers.get(ROOT_HEADER)
@@ -178,8 +161,8 @@ class AdminHandler(HubOAuthenticated, HubHandler):  # type: ignore[misc]
     """An address of administration: the admin page's own login will do as well."""
 
     @override
-    def initialize(self, api: Api, gate: Gate, routes: Sequence[Route] = ()) -> None:  # type: ignore[override]
-        super().initialize(api, gate, routes)
+    def initialize(self, api: Api, gate: Gate, **served: Any) -> None:  # type: ignore[override]
+        super().initialize(api, gate, **served)
         self.hub_auth = gate.auth
 
     @override
@@ -226,44 +209,14 @@ class AdminHandler(HubOAuthenticated, HubHandler):  # type: ignore[misc]
     def call(self, route: Route, **asked: Any) -> Call[Any, Any] | AdminCall[Any, Any]:
         return AdminCall(administration=self.gate.administration(), admin=self.admin(), **asked)
 
-    get = post = put = patch = delete = head = options = HubHandler._answer  # noqa: SLF001
 
-
-class HubDocument(HubHandler):
-    """The OpenAPI document."""
-
-    @override
-    async def _answer(self, **path: str) -> None:
-        if self.request.method != "GET":
-            raise MethodNotAllowed(f"{self.request.method} is not possible here.")
-        self.serve_document()
-
-    get = post = put = patch = delete = head = options = _answer
-
-
-class HubElsewhere(HubHandler):
-    """Any other address."""
-
-    @override
-    async def _answer(self, *_: str, **path: str) -> None:
-        raise NotFound("There is nothing at this address.")
-
-    get = post = put = patch = delete = head = options = _answer
-
-
-def hub_handlers(
-    routes: Sequence[Route], api: Api, gate: Gate, *, base: str
-) -> list[tuple[str, type[web.RequestHandler], dict[str, Any]]]:
+def hub_handlers(routes: Sequence[Route], api: Api, gate: Gate, *, base: str) -> Site:
     """Make the handlers of every route, below a hub's service's address `base`."""
-    shared = {"api": api, "gate": gate}
-    made: list[tuple[str, type[web.RequestHandler], dict[str, Any]]] = [
-        (f"{base}api/openapi.json", HubDocument, shared)
-    ]
-    for path, some in addresses(routes).items():
-        kind = AdminHandler if some[0].resource == ADMIN else HubHandler
-        made.append((f"{base}api/{pattern(path)}", kind, {**shared, "routes": some}))
-    made.append((f"{base}api(?:/.*)?", HubElsewhere, shared))
-    return made
+
+    def kind(some: Sequence[Route]) -> type[HubHandler]:
+        return AdminHandler if some and some[0].resource == ADMIN else HubHandler
+
+    return site(routes, base=f"{base}api", kind=kind, shared={"api": api, "gate": gate})
 
 
 def hub_application(
@@ -272,13 +225,8 @@ def hub_application(
     """Make the application; what no handler is for is an address of nobody."""
     return web.Application(
         list(handlers),
-        default_handler_class=HubElsewhere,
+        default_handler_class=HubHandler,
         default_handler_args={"api": api, "gate": gate},
         log_function=log_nothing,
         **settings,
     )
-
-
-def not_ready() -> NoReturn:
-    """Refuse while what answers is not there yet (:raises Unavailable:)."""
-    raise Unavailable("Himalia starts, or its database does not answer. Try again in a moment.")
