@@ -42,7 +42,7 @@ async def lead(home: Path, holder: str, address: str) -> None:
     )
     ticker = Ticker(store=store, premises=premises, wake=reconciler.wake)
     print("leads", flush=True)
-    await asyncio.gather(reconciler.run(), ticker.run())
+    await asyncio.gather(reconciler.run(), ticker.loop.run())
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ class Life:
         await self.store.schedules.replace(schedule.model_copy(update={"next_tick_at": past}))
         self.doom.is_armed = True
         note(self.home / "ticks", past.isoformat())
-        self.service._parts.ticker.wake()
+        self.service._parts.ticker.loop.wake()
 
     async def quiet_schedule(self) -> Any:
         """Return the schedule once the tick of an earlier life was dealt with."""

@@ -34,15 +34,7 @@ class Culler:
         self._sessions = sessions
         self._notices = notices
         self._every = every_seconds
-        self._loop = Loop("idle servers", self.step, lead)
-
-    async def run(self) -> None:
-        """Work until `stop`."""
-        await self._loop.run()
-
-    async def stop(self) -> None:
-        """Work no more."""
-        await self._loop.stop()
+        self.loop = Loop("idle servers", self.step, lead)
 
     async def step(self) -> float:
         """Stop those whose time has come; return when to look again."""

@@ -72,19 +72,7 @@ class RollCall:
         self._ledger = SessionLedger(team.usage)
         self._known: dict[str, Person] = {}
         self._missing: dict[str, float] = {}
-        self._loop = Loop("roll call", self.step, lead)
-
-    async def run(self) -> None:
-        """Work until `stop`."""
-        await self._loop.run()
-
-    async def stop(self) -> None:
-        """Work no more."""
-        await self._loop.stop()
-
-    def wake(self) -> None:
-        """Call the roll as soon as possible."""
-        self._loop.wake()
+        self.loop = Loop("roll call", self.step, lead)
 
     async def step(self) -> float:
         """Call the roll once; return when to call it again."""

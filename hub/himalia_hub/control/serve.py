@@ -197,7 +197,7 @@ class Control:
 
     def _changed(self, _name: str) -> None:
         if self._team is not None:
-            self._team.roll_call.wake()
+            self._team.roll_call.loop.wake()
 
     def _serve(self, stack: AsyncExitStack, listening: socket.socket) -> None:
         """Answer requests; undone in the opposite order, answers first."""

@@ -14,6 +14,7 @@ from himalia.core.administration import Administration
 from himalia.core.errors import Unavailable
 from himalia.core.governing import LocalAdministration
 from himalia.core.local import LocalService, LocalSettings
+from himalia.core.loop import employ
 from himalia.core.places import Places
 from himalia.core.team import Notice
 from himalia.kinds.registry import Kinds
@@ -112,10 +113,7 @@ class Team:
             await self.service.open()
             stack.push_async_callback(self.service.close)
             await self._announce(await self.store.team.notices.get())
-            for loop in (self.duties, self.roll_call, self._culler):
-                task = asyncio.create_task(loop.run(), name=type(loop).__name__)
-                stack.push_async_callback(asyncio.wait, {task})
-                stack.push_async_callback(loop.stop)
+            employ((self.duties, self.roll_call.loop, self._culler.loop), stack)
             self._closing = stack.pop_all()
 
     async def close(self) -> None:

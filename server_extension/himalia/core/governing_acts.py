@@ -67,7 +67,7 @@ class LocalActs(Acts):
         async with self._office.noted(admin, deed):
             runs = await parts.store.workloads.delete(person.owner, found[0].kind, workload_id)
         await parts.keeper.remove_files(runs)
-        parts.ticker.wake()
+        parts.ticker.loop.wake()
 
     @override
     async def transfer(self, admin: Admin, owner: str, heir: str) -> int:
@@ -90,7 +90,7 @@ class LocalActs(Acts):
                 owner=owner,
                 heir=to.owner,
             )
-        self._office.parts.ticker.wake()
+        self._office.parts.ticker.loop.wake()
         return count
 
     @override

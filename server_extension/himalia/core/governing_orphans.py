@@ -75,7 +75,7 @@ class LocalOrphans(Orphans):
             elif found.person is not None:
                 runs = await team.people.purge(found.person.owner)
                 await parts.keeper.remove_files(runs)
-                parts.ticker.wake()
+                parts.ticker.loop.wake()
 
     async def _find(self, admin: Admin) -> AsyncIterator[_Found]:
         owners = await self._office.owners(admin)

@@ -38,7 +38,7 @@ class LocalRules(Rules):
         await self._office.announce(put)
         # What waited for the end of a drain can start.
         self._office.parts.reconciler.wake()
-        self._office.parts.ticker.wake()
+        self._office.parts.ticker.loop.wake()
         return put
 
     @override

@@ -47,19 +47,8 @@ class Keeper:
         self._premises = premises
         self._clock = clock
         self._seen_up_to: dict[str, str] = {}
-        self._loop = Loop("clean up", self.tidy, lead)
-
-    async def run(self) -> None:
-        """Clean up every five minutes until :meth:`stop`. Store and backend must be open."""
-        await self._loop.run()
-
-    def wake(self) -> None:
-        """Start a round now."""
-        self._loop.wake()
-
-    async def stop(self) -> None:
-        """Delete nothing more."""
-        await self._loop.stop()
+        self.loop = Loop("clean up", self.tidy, lead)
+        """Runs while store and backend are open."""
 
     async def tidy(self) -> float:
         """Do one bounded round, and return the seconds to wait before the next."""

@@ -23,6 +23,7 @@ from himalia.core.local_runs import LocalRuns
 from himalia.core.local_schedules import LocalSchedules
 from himalia.core.local_usage import LocalUsage
 from himalia.core.local_workloads import LocalWorkloads
+from himalia.core.loop import employ
 from himalia.core.messenger import Messenger, MessengerSettings
 from himalia.core.model import Environment, Reason, ServiceStatus, Status
 from himalia.core.no_hub import NoHub
@@ -106,7 +107,7 @@ class LocalService(WorkloadService):
         )
         messages = self._settings.of_messenger()
         self._messenger = Messenger(store=store, settings=messages, lead=partial(leads, "tell"))
-        reconciler.on_end(self._messenger.wake)
+        reconciler.on_end(self._messenger.loop.wake)
         self._parts = Parts(
             store=store,
             backend=backend,
@@ -149,10 +150,8 @@ class LocalService(WorkloadService):
             await self._parts.backend.open()
             stack.push_async_callback(self._parts.backend.close)
             parts = self._parts
-            for loop in (parts.reconciler, parts.ticker, self._messenger, parts.keeper):
-                task = asyncio.create_task(loop.run(), name=type(loop).__name__)
-                stack.push_async_callback(asyncio.wait, {task})
-                stack.push_async_callback(loop.stop)
+            loops = (parts.ticker.loop, self._messenger.loop, parts.keeper.loop)
+            employ((parts.reconciler, *loops), stack)
             self._closing = stack.pop_all()
 
     @override

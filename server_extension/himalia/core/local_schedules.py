@@ -46,7 +46,7 @@ class LocalSchedules(Schedules):
             updated_at=now,
         )
         stored = await self._parts.store.schedules.insert(schedule, key=key)
-        self._parts.ticker.wake()
+        self._parts.ticker.loop.wake()
         return stored
 
     @override
@@ -76,13 +76,13 @@ class LocalSchedules(Schedules):
             tick = _next(changed.cron, changed.time_zone, changed.paused, now)
             changed = changed.model_copy(update={"next_tick_at": tick, "reason": None})
         await store.replace(changed)
-        self._parts.ticker.wake()
+        self._parts.ticker.loop.wake()
         return await store.get(caller.owner, schedule_id)
 
     @override
     async def delete(self, caller: Caller, schedule_id: str) -> None:
         await self._parts.store.schedules.delete(caller.owner, schedule_id)
-        self._parts.ticker.wake()
+        self._parts.ticker.loop.wake()
 
     @override
     async def preview(self, caller: Caller, cron: str, time_zone: str, count: int = 10) -> Ticks:

@@ -98,7 +98,7 @@ class LocalWorkloads(Workloads):
         runs = await self._parts.store.workloads.delete(caller.owner, kind, workload_id)
         # The rows are gone: what a crash leaves from here on, the keeper collects.
         await self._parts.keeper.remove_files(runs)
-        self._parts.ticker.wake()
+        self._parts.ticker.loop.wake()
 
     @override
     async def graph(self, caller: Caller, kind: str, workload_id: str) -> Graph:

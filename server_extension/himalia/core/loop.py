@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, suppress
+from typing import Protocol
 
 from himalia.core.errors import Unavailable
 
@@ -19,9 +20,27 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 
 
+class Worker(Protocol):
+    """Works until it is told to stop."""
+
+    async def run(self) -> None:
+        """Work until :meth:`stop`."""
+
+    async def stop(self) -> None:
+        """Work no more."""
+
+
 async def alone() -> bool:
     """Lead always: there is no other."""
     return True
+
+
+def employ(workers: Iterable[Worker], until: AsyncExitStack) -> None:
+    """Have `workers` work until the stack is unwound; the last one is stopped first."""
+    for worker in workers:
+        task = asyncio.create_task(worker.run(), name=type(worker).__name__)
+        until.push_async_callback(asyncio.wait, {task})
+        until.push_async_callback(worker.stop)
 
 
 class Loop:

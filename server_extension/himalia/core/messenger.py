@@ -51,19 +51,8 @@ class Messenger:
         self._settings = settings
         self._server = MailServer.of_url(settings.smtp_url) if settings.smtp_url else None
         self._due_mono: list[float] = []
-        self._loop = Loop("send messages", self.send, lead)
-
-    async def run(self) -> None:
-        """Send until :meth:`stop`. The store must be open."""
-        await self._loop.run()
-
-    def wake(self) -> None:
-        """Look for messages now."""
-        self._loop.wake()
-
-    async def stop(self) -> None:
-        """Send no more."""
-        await self._loop.stop()
+        self.loop = Loop("send messages", self.send, lead)
+        """Runs while the store is open; woken when there are messages."""
 
     async def send(self) -> float:
         """Send what is due, and return the seconds until there may be more."""

@@ -45,19 +45,8 @@ class Ticker:
         self._premises = premises
         self._wake_reconciler = wake
         self._clock = clock
-        self._loop = Loop("tick schedules", self.tick, lead)
-
-    async def run(self) -> None:
-        """Tick until :meth:`stop`. The store must be open."""
-        await self._loop.run()
-
-    def wake(self) -> None:
-        """Look at the schedules again: one was made, changed or resumed."""
-        self._loop.wake()
-
-    async def stop(self) -> None:
-        """Deal with no more ticks."""
-        await self._loop.stop()
+        self.loop = Loop("tick schedules", self.tick, lead)
+        """Runs while the store is open; woken when a schedule was made, changed or resumed."""
 
     async def tick(self) -> float:
         """Deal with what is due, and return the seconds until there is more to do."""
