@@ -14,6 +14,9 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_PATTERN = r"^[a-z]{3}-[0-9a-hjkmnp-tv-z]{26}$"
 _ID = re.compile(ID_PATTERN)
 _OWNER = re.compile(r"^[a-z0-9][a-z0-9-]{0,29}-([a-z2-7]{26})$")
+_PREFIX = re.compile(r"^[a-z][a-z0-9-]{0,19}\Z")
+_NAMESPACE = 63
+"""Characters that Kubernetes allows."""
 _SLUG = 30
 
 
@@ -63,6 +66,22 @@ def account_name(owner: str) -> str:
     if found is None or not is_owner_id(owner):
         raise ValueError(f"{owner!r} is no owner at a hub")
     return f"hm-{found[1]}"
+
+
+def namespace(owner: str, prefix: str = "himalia") -> str:
+    """Name the Kubernetes namespace of an owner at a hub: at most 63 characters.
+
+    The hash of the id is whole in it; the readable part gives way where there is no room.
+
+    :raises ValueError: this is no such id, or no prefix of at most 20 small letters, digits and
+        hyphens that begins with a letter.
+    """
+    found = _OWNER.match(owner)
+    if found is None or not is_owner_id(owner) or _PREFIX.match(prefix) is None:
+        raise ValueError(f"{owner!r} with the prefix {prefix!r} makes no namespace")
+    room = _NAMESPACE - len(prefix) - len(found[1]) - 2
+    words = owner[: -len(found[1])][:room].strip("-")
+    return f"{prefix}-{words}-{found[1]}"
 
 
 def attempt_name(run_id: str, attempt: int) -> str:
