@@ -19,6 +19,7 @@ pytest_plugins = [
     "pytest_jupyter.jupyter_server",
     "tests.servers.people",
     "tests.servers.postgres",
+    "tests.servers.stalls",
 ]
 
 PATIENCE_SECONDS = 60.0

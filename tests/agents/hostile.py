@@ -108,10 +108,16 @@ class Talk:
             "surrogate": b'{"id":%d,"ok":{"x":"\\ud800"}}' % number,
             "no utf-8": b'{"id":%d,"ok":{"x":"\xff\xfe"}}' % number,
             "more than asked": {"id": number, "ok": {"surprise": 1}},
+            "an error": {"id": number, "error": {"code": "nonsense", "message": "boo"}},
+            "restless": {"id": number, "ok": {"items": []}},
+            "answers and dies": {"id": number, "ok": {}},
+            "twice": {"id": number, "ok": {}},
         }
         if self.how in says:
             self.say(says[self.how])
-        elif self.how == "dies":
+        if self.how == "twice":
+            self.say(says[self.how])
+        elif self.how in {"dies", "answers and dies"}:
             sys.exit()
         elif self.how == "liar" and do in LIES:
             self.say({"id": number, "ok": LIES[do]})
@@ -119,13 +125,6 @@ class Talk:
             items = [{**SEEN, **item} for item in asked["with"]["items"]]
             other = {**SEEN, "run_id": "run-00000000000000000000000000", "attempt": 1}
             self.say({"id": number, "ok": {"items": [*items, other, other]}})
-        elif self.how == "twice":
-            self.say({"id": number, "ok": {}})
-            self.say({"id": number, "ok": {}})
-        elif self.how == "an error":
-            self.say({"id": number, "error": {"code": "nonsense", "message": "boo"}})
-        elif self.how == "restless":
-            self.say({"id": number, "ok": {"items": []}})
         # Any other way: never a word again.
 
 

@@ -182,13 +182,15 @@ class Agents:
 
     async def _up(self, owner: str, keep: _Keep) -> AgentProcess:
         async with keep.starting:
-            if keep.agent is not None and not keep.agent.is_gone:
-                return keep.agent
+            if keep.agent is not None:
+                if not keep.agent.is_gone:
+                    return keep.agent
+                # Nobody asked it anything when it went, and nobody told it to.
+                await self._note(owner, keep, keep.agent.why, keep.agent)
             pause = keep.not_before_mono - time.monotonic()
             if self._is_closed or pause > _SHORT_PAUSE:
                 raise self._unavailable(keep)
             await asyncio.sleep(max(pause, 0))
-            await self._let_go(keep)
             await self._make_room()
             keep.account = await self._account(owner)
             try:

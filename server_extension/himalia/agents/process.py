@@ -69,6 +69,11 @@ class AgentProcess:
         """Whether there is nobody to ask any more."""
         return self._listening is not None and self._listening.done()
 
+    @property
+    def why(self) -> str:
+        """What became of it, once it is gone."""
+        return self._why
+
     async def greet(self, opening: Opening) -> None:
         """Hear which version it is, and tell it where to work.
 
@@ -140,6 +145,7 @@ class AgentProcess:
         """Expect an answer that nobody waits for any more; not too many of them."""
         self._abandoned.add(number)
         if len(self._abandoned) > _MAX_ABANDONED and self._listening is not None:
+            self._why = "it left too much unanswered"
             self._listening.cancel()
 
     async def _listen(self) -> None:
