@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from traitlets.config import Config
 
-from himalia_hub import discretion, roles
+from himalia_hub import discretion, entrance, roles
 from himalia_hub.banner import Banner
 from himalia_hub.later import Later, LaterList, entries_of, items_of
 from himalia_hub.readiness import warn_of
@@ -36,6 +36,7 @@ def configure(c: Config) -> None:
         return
     file = sys._getframe(1).f_globals.get("__file__", "jupyterhub_config.py")  # noqa: SLF001
     discretion.keep()
+    entrance.furnish()
     _set_hub(c, Path(file).absolute())
     _set_security(c)
     _set_spawner(c)

@@ -12,7 +12,6 @@ from jupyterhub.auth import Authenticator
 from traitlets import Unicode, default
 from typing_extensions import override
 
-from himalia_hub.identity import changes
 from himalia_hub.loopback import ADMIN_NAME, PASSWORD_VARIABLE, REFUSAL, is_loopback, welcome
 
 _NAME = re.compile(r"[a-z][a-z0-9._-]{0,31}", re.ASCII)
@@ -61,11 +60,6 @@ class DemoAuthenticator(Authenticator):  # type: ignore[misc]
             return None
         fits = secrets.compare_digest(given.encode(), self.password.encode())
         return name if fits else None
-
-    @override
-    def get_handlers(self, app: Any) -> list[Any]:
-        """Add what sessions and control learn of ended logins by."""
-        return [*super().get_handlers(app), *changes.install(app)]
 
     def _refuse_if_reachable(self) -> None:
         """End the hub if others can reach it; its own port shows the same pages as the proxy's."""

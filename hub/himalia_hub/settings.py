@@ -72,6 +72,21 @@ class Himalia(OidcSettings):
         trying out: the hub refuses to start with it unless it listens on a loopback address.""",
     ).tag(config=True)
 
+    login_failures = Int(
+        10,
+        help="""How many wrong passwords for one account are let through from one address within
+        ``login_window_seconds``; whoever sends more is told how long to wait. From one address
+        twenty times as many are let through for all accounts together, and for one account five
+        times as many from all addresses. A browser that the user has logged in with before does
+        not wait for what others do. 0: no limit. Where another proxy stands before the hub's, set
+        ``c.JupyterHub.trusted_downstream_ips``, or all requests come from its address. For logins
+        by the hub's own form; an OpenID Connect provider has limits of its own.""",
+    ).tag(config=True)
+
+    login_window_seconds = Float(300.0, help="""The time that ``login_failures`` goes by.""").tag(
+        config=True
+    )
+
     group_admins = Dict(
         value_trait=List(Unicode()),
         key_trait=Unicode(),

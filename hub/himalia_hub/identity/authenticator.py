@@ -12,7 +12,6 @@ from oauthenticator.generic import GenericOAuthenticator
 from tornado import web
 from typing_extensions import override
 
-from himalia_hub.identity import changes
 from himalia_hub.identity.claims import Untrusted, Verifier
 from himalia_hub.identity.endings import Door
 from himalia_hub.identity.exchange import Exchange
@@ -89,7 +88,6 @@ class OidcAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         self._working = asyncio.get_event_loop().create_task(self.watch.run())
         return [
             *super().get_handlers(app),
-            *changes.install(app),
             ("/oidc/backchannel-logout", BackchannelLogoutHandler),
             ("/api/himalia/tokens", TokenHandler),
         ]

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from jupyterhub import orm, scopes
@@ -24,7 +25,7 @@ _SETTLE_SECONDS = 0.05
 """Rows are told of as they are written; this is until they are committed."""
 _MOST_WAITING = 1000
 EVERYBODY = "*"
-SETTING = "himalia_changes"
+PATH = "/api/himalia/changes"
 
 
 @dataclass(eq=False, slots=True)
@@ -103,7 +104,7 @@ class ChangesHandler(APIHandler):  # type: ignore[misc]
         token = self.get_token()
         if self.current_user is None or token is None:
             raise web.HTTPError(403, "Send the token of a server or of a service.")
-        changes: Changes = self.settings[SETTING]
+        changes = of_this_hub()
         is_service = isinstance(self.current_user, orm.Service)
         if is_service and not scopes.has_scope("read:users:name", self.parsed_scopes, db=self.db):
             raise web.HTTPError(403, "This service may not know the users.")
@@ -135,12 +136,9 @@ class ChangesHandler(APIHandler):  # type: ignore[misc]
         """Tokens need none, and cookies are not taken."""
 
 
-def install(app: Any) -> list[tuple[str, type[web.RequestHandler]]]:
-    """Make a hub notice changes, and return the handlers that tell of them.
-
-    For an authenticator's `get_handlers`: JupyterHub calls it before it serves anybody.
-    """
-    if SETTING not in app.tornado_settings:
-        app.tornado_settings[SETTING] = Changes()
-        app.tornado_settings[SETTING].watch_rows()
-    return [("/api/himalia/changes", ChangesHandler)]
+@cache
+def of_this_hub() -> Changes:
+    """Return what passes on the changes of the hub that this process is."""
+    made = Changes()
+    made.watch_rows()
+    return made

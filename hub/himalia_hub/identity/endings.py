@@ -9,7 +9,7 @@ from typing import Any
 from jupyterhub import orm, roles
 from jupyterhub.utils import new_token
 
-from himalia_hub.identity.changes import SETTING, Changes
+from himalia_hub.identity.changes import of_this_hub
 
 _OF_SERVER = "Server at "
 """How JupyterHub notes a server's own token."""
@@ -44,7 +44,7 @@ class Door:
             changed = True
         if changed:
             self._app.db.commit()
-            self._changes.of({user.name})
+            of_this_hub().of({user.name})
 
     def shut(self, user: Any, *, is_denied: bool) -> None:
         """End every cookie, browser's token and page of a user, and their API tokens."""
@@ -57,7 +57,7 @@ class Door:
             db.delete(code)
         db.commit()
         user._auth_refreshed = None  # noqa: SLF001 - so that its next request is judged anew
-        self._changes.of({user.name})
+        of_this_hub().of({user.name})
 
     def stop_servers(self, user: Any) -> None:
         """Stop a user's servers, in the background."""
@@ -79,8 +79,3 @@ class Door:
             return False  # it is the server's, not a visitor's; refused while its user is
         is_browsers = token.session_id is not None or token.client_id != "jupyterhub"
         return is_browsers or is_denied or not self._keep_api_tokens
-
-    @property
-    def _changes(self) -> Changes:
-        changes: Changes = self._app.tornado_settings[SETTING]
-        return changes
