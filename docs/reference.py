@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from pydantic import BaseModel
 from traitlets import HasTraits, TraitType
 
@@ -27,6 +28,7 @@ from himalia.kinds.registry import load_kinds
 from himalia_hub import roles
 from himalia_hub.demo import DemoAuthenticator
 from himalia_hub.identity.settings import OidcSettings
+from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.settings import Himalia as HubSettings
 
 HERE = Path(__file__).resolve().parent
@@ -84,6 +86,7 @@ def hub() -> str:
         ("Himalia", HubSettings, "As `c.Himalia.NAME`."),
         ("Login", OidcSettings, "As `c.Himalia.NAME` too; see [signing in](../how-to/sign-in.md)."),
         ("DemoAuthenticator", DemoAuthenticator, "The logins of `c.Himalia.demo`."),
+        ("Kubernetes", Kubernetes, 'With `c.Himalia.platform = "kubernetes"`.'),
     ):
         lines += [f"## {title}", "", text, "", *_head("Name", "Default", "Meaning")]
         lines += [*_traits(configurable), ""]
@@ -207,6 +210,38 @@ def _route(address: str, operation: Json) -> str:
     )
 
 
+def helm() -> str:
+    """Describe every value of the chart by its schema."""
+    chart = HERE.parent / "helm" / "himalia"
+    schema = json.loads((chart / "values.schema.json").read_text())
+    defaults = yaml.safe_load((chart / "values.yaml").read_text())
+    lines = [NOTICE, "# Values of the chart", ""]
+    lines += [
+        "For `helm install --values FILE himalia helm/himalia`; unknown names are refused.",
+        "",
+    ]
+    for name, part in schema["properties"].items():
+        part = _resolved(part, schema)
+        lines += [f"## {name}", "", part["description"], ""]
+        lines += _head("Name", "Type", "Default", "Meaning")
+        lines += [*_values(name, part, defaults.get(name), schema), ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _values(path: str, schema: Json, default: Any, root: Json) -> Iterator[str]:
+    """Yield a row for each value that can be set at or below a path."""
+    if not schema.get("properties"):
+        yield _row(f"`{path}`", _type(schema), f"`{_json(default)}`", schema["description"])
+    for name, part in schema.get("properties", {}).items():
+        inner = default.get(name) if isinstance(default, dict) else None
+        yield from _values(f"{path}.{name}", _resolved(part, root), inner, root)
+
+
+def _resolved(schema: Json, root: Json) -> Json:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return root["$defs"][name] if name else schema
+
+
 def _model(name: str, schema: Json, about: dict[tuple[str, str], str]) -> list[str]:
     text = " ".join(schema.get("description", "").split())
     lines = [text, ""] if text else []
@@ -241,6 +276,8 @@ def _type(schema: Json) -> str:
     if "const" in schema or "enum" in schema:
         return " or ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     kind = schema.get("type", "any JSON")
+    if isinstance(kind, list):
+        return " or ".join(_type({**schema, "type": one}) for one in kind if one != "null")
     if kind == "array" and "items" in schema:
         return f"list of {_type(schema['items'])}"
     return "time" if schema.get("format") == "date-time" else str(kind)
@@ -294,6 +331,7 @@ def _row(*cells: str) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "command-line.md": command_line,
+    "helm.md": helm,
     "hub.md": hub,
     "kinds.md": kinds,
     "rest.md": rest,

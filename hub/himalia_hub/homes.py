@@ -59,14 +59,17 @@ class Homes:
             except FileNotFoundError:
                 os.rmdir(wrap, dir_fd=retired)
 
-    def delete_retired(self, older_than_seconds: float) -> int:
-        """Delete the homes that were retired so long ago; return how many."""
+    def delete_retired(self, older_than_seconds: float, owner: str | None = None) -> int:
+        """Delete the homes, of everybody or one owner, that were retired so long ago; return how
+        many.
+        """
         before_ns = time.time_ns() - int(older_than_seconds * 1e9)
         count = 0
         with suppress(FileNotFoundError), os.scandir(self._retired) as entries:
             for entry in list(entries):
-                moment = entry.name.rpartition(".")[2]
-                if moment.isdigit() and int(moment) <= before_ns:
+                whose, _, moment = entry.name.rpartition(".")
+                is_meant = owner is None or whose == owner
+                if is_meant and moment.isdigit() and int(moment) <= before_ns:
                     # It opens folder after folder by descriptor, and follows no link.
                     shutil.rmtree(entry.path, ignore_errors=True)
                     count += not Path(entry.path).exists()

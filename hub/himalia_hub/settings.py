@@ -26,6 +26,21 @@ class Himalia(OidcSettings):
         ``himalia-hub`` in the user's data folder (``~/.local/share``) otherwise.""",
     ).tag(config=True)
 
+    platform = Enum(
+        ("machine", "kubernetes"),
+        "machine",
+        help="""Where servers and jobs run. ``machine``: as processes of the hub's own machine.
+        ``kubernetes``: as pods, in a namespace for each user; ``c.Kubernetes.…`` says how.""",
+    ).tag(config=True)
+
+    secrets = Unicode(
+        "",
+        help="""Folder of secrets that somebody else made, one file each, such as a mounted Secret
+        of Kubernetes: ``cookie-secret``, ``crypt-key``, ``proxy-token``, ``control-token``,
+        ``control-cookies``, ``namespaces-token``; 64 hexadecimal digits each. Empty: Himalia makes
+        them in the state folder.""",
+    ).tag(config=True)
+
     store_url = Unicode(
         "",
         help="""Database of control: ``postgresql://user:password@host/name``. Empty: SQLite in the

@@ -10,23 +10,33 @@ from contextlib import suppress
 from pathlib import Path
 
 from himalia.core.errors import Unavailable
+from himalia_hub.settings import Himalia
 
 _PORTS = range(20_000, 32_000)
 """Below those that the system lends to whoever connects somewhere."""
 _TRIES = 100
+_SHORTEST = 32
+"""Characters of a secret that was given."""
 
 
 class State:
     """Every path below one hub's state folder. Making one touches nothing on disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, given: Path | None = None) -> None:
         self.folder = folder
-        self.secrets = folder / "secrets"
+        self._given = given
+        """A folder of secrets that somebody else made, and looks after."""
+        self.secrets = given or folder / "secrets"
         self.data = folder / "data"
         """Databases."""
         self.homes = folder / "homes"
         self.notice = folder / "notice.json"
         """What everybody is told; written by control, shown on the hub's pages."""
+
+    @classmethod
+    def of(cls, settings: Himalia) -> State:
+        """Return the state folder that the settings name."""
+        return cls(settings.folder, Path(settings.secrets) if settings.secrets else None)
 
     def prepare(self) -> State:
         """Make the folders: others may pass through, and see nothing of what is private.
@@ -35,15 +45,17 @@ class State:
         """
         for folder in (self.folder, self.homes):
             _make(folder, 0o711)
-        for folder in (self.secrets, self.data):
+        for folder in (self.secrets, self.data) if self._given is None else (self.data,):
             _make(folder, 0o700)
         return self
 
     def secret(self, name: str) -> str:
-        """Return a secret of 256 bits in hexadecimal, made once.
+        """Return a secret of 256 bits in hexadecimal: made once, or given.
 
-        :raises Unavailable: it cannot be kept, or others may read it.
+        :raises Unavailable: it cannot be kept, others may read it, or it was not given.
         """
+        if self._given is not None:
+            return _read(self._given / name)
         return self._kept(self.prepare().secrets / name, secrets.token_hex(32))
 
     def port(self, name: str) -> int:
@@ -74,6 +86,16 @@ class State:
             return path.read_text().strip()
         except OSError as error:
             raise Unavailable(f"{path} cannot be used: {error.strerror}.") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text().strip()
+    except OSError as error:
+        raise Unavailable(f"The secret {path} cannot be read: {error.strerror}.") from error
+    if len(text) < _SHORTEST:
+        raise Unavailable(f"The secret {path} is shorter than {_SHORTEST} characters.")
+    return text
 
 
 def _make(folder: Path, mode: int) -> None:

@@ -1,0 +1,65 @@
+"""How the hub and control ask for namespaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from himalia.core.errors import EVERY_ERROR, HimaliaError, Unavailable
+
+_TIMEOUT = httpx.Timeout(connect=5.0, read=60.0, write=5.0, pool=60.0)
+_ERRORS = {kind.code: kind for kind in EVERY_ERROR}
+_SILENT = (
+    "What makes users' namespaces does not answer. Try again in a moment; if that lasts, tell "
+    "whoever looks after this hub."
+)
+
+
+class Namespaces:
+    """Asks the process that makes them."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_TIMEOUT,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._client.aclose()
+
+    async def ensure(self, owner: str, user: str) -> str:
+        """Have an owner's namespace be as it should be, and return its name.
+
+        :raises Conflict: a namespace of that name is somebody else's, or just ends.
+        :raises Unavailable: it cannot be had now.
+        """
+        said = await self._ask("PUT", f"/namespaces/{owner}", {"user": user})
+        return str(said["namespace"])
+
+    async def remove(self, owner: str) -> bool:
+        """Have an owner's namespace go; tell whether it is gone (raises as `ensure`)."""
+        said = await self._ask("DELETE", f"/namespaces/{owner}")
+        return bool(said["state"] == "gone")
+
+    async def owners(self) -> list[str]:
+        """Return whose namespaces there are (:raises Unavailable:)."""
+        return list((await self._ask("GET", "/namespaces"))["owners"])
+
+    async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        try:
+            answer = await self._client.request(method, path, json=body)
+            said: dict[str, Any] = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise Unavailable(_SILENT) from error
+        if answer.is_success:
+            return said
+        raise _error(said.get("error") or {})
+
+
+def _error(said: dict[str, Any]) -> HimaliaError:
+    kind = _ERRORS.get(str(said.get("code")), Unavailable)
+    return kind(str(said.get("message") or _SILENT)[:2000])

@@ -1,0 +1,196 @@
+"""The process that makes namespaces: small, and the only one with rights beyond them."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import signal
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tornado import web
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from traitlets.config.loader import PyFileConfigLoader
+from typing_extensions import override
+
+from himalia.core.errors import HimaliaError, InvalidInput, NotFound, Unauthenticated
+from himalia.core.names import is_owner_id
+from himalia.handlers.base import encode_error
+from himalia_hub.kubernetes.bundle import Tenant
+from himalia_hub.kubernetes.cluster import Cluster
+from himalia_hub.kubernetes.reconcile import Reconciler
+from himalia_hub.kubernetes.settings import Kubernetes
+from himalia_hub.kubernetes.storage import Storage
+from himalia_hub.settings import Himalia
+from himalia_hub.state import State
+
+_BODY_BYTES = 16_384
+_FIRST_REPAIR_SECONDS = 5.0
+_log = logging.getLogger("himalia.namespaces")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How it is started."""
+
+    config: Path
+    port: int | None = None
+    host: str | None = None
+    """None: on every address, as others in the cluster reach it."""
+
+
+def main(start: Start) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    :raises HimaliaError: it cannot start; the text says why.
+    """
+    c = PyFileConfigLoader(str(start.config)).load_config()
+    himalia, settings = Himalia(config=c), Kubernetes(config=c)
+    token = State.of(himalia).secret("namespaces-token")
+    asyncio.run(_serve(start, himalia, settings, token))
+
+
+async def _serve(start: Start, himalia: Himalia, settings: Kubernetes, token: str) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    async with AsyncExitStack() as stack:
+        cluster = await Cluster.connect()
+        stack.push_async_callback(cluster.close)
+        storage = Storage(settings, cluster, retired_days=himalia.retired_days)
+        reconciler = Reconciler(settings, cluster, storage)
+        server = HTTPServer(application(reconciler, token), max_body_size=_BODY_BYTES)
+        port = settings.namespaces_port if start.port is None else start.port
+        sockets = bind_sockets(port, start.host)
+        server.add_sockets(sockets)
+        stack.push_async_callback(server.close_all_connections)
+        stack.callback(server.stop)
+        if settings.repair_seconds > 0:
+            repairing = asyncio.create_task(_repair(reconciler, settings.repair_seconds))
+            stack.callback(repairing.cancel)
+        _log.info("makes namespaces, at port %d", sockets[0].getsockname()[1])
+        await told.wait()
+
+
+async def _repair(reconciler: Reconciler, every_seconds: float) -> None:
+    await asyncio.sleep(_FIRST_REPAIR_SECONDS)
+    while True:
+        try:
+            await reconciler.repair()
+        except HimaliaError as error:
+            _log.warning("namespaces are not repaired now: %s", error.message)
+        except Exception:  # noqa: BLE001 - logged, and tried again
+            _log.exception("namespaces are not repaired now: unexpected trouble")
+        await asyncio.sleep(every_seconds)
+
+
+def application(reconciler: Reconciler, token: str) -> web.Application:
+    """Return what answers requests."""
+    parts = {"reconciler": reconciler, "token": token}
+    return web.Application(
+        [
+            (r"/health/live", _Live),
+            (r"/health/ready", _Ready, parts),
+            (r"/namespaces", _Namespaces, parts),
+            (r"/namespaces/([^/]+)", _Namespace, parts),
+        ],
+        log_function=lambda _: None,
+    )
+
+
+class _Handler(web.RequestHandler):
+    reconciler: Reconciler
+    token: str
+
+    @override
+    def initialize(self, reconciler: Reconciler, token: str) -> None:
+        self.reconciler = reconciler
+        self.token = token
+
+    @override
+    def prepare(self) -> None:
+        said = self.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(said.encode(), self.token.encode()):
+            raise Unauthenticated("This is for the hub and control alone.")
+
+    @override
+    def set_default_headers(self) -> None:
+        self.set_header("Server", "Himalia")
+        self.set_header("Cache-Control", "no-store")
+
+    def say(self, status: int, content: Mapping[str, Any]) -> None:
+        """Send JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(content))
+
+    @override
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = (kwargs.get("exc_info") or (None, None))[1]
+        if isinstance(error, HimaliaError):
+            self.set_status(error.http_status)
+            self.set_header("Content-Type", "application/json")
+            self.finish(encode_error(error))
+        else:
+            self.say(status_code, {"error": {"code": "internal", "message": "", "details": []}})
+
+    @override
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if isinstance(value, HimaliaError):
+            _log.info("%s: %s", self.request.path, value.message)
+        else:
+            super().log_exception(typ, value, tb)
+
+
+class _Live(web.RequestHandler):
+    def get(self) -> None:
+        self.finish("{}")
+
+
+class _Ready(_Handler):
+    @override
+    def prepare(self) -> None:
+        """Let everybody ask."""
+
+    async def get(self) -> None:
+        await self.reconciler.look()
+        self.say(200, {})
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user: Annotated[str, Field(max_length=255)]
+
+
+class _Namespaces(_Handler):
+    async def get(self) -> None:
+        tenants = await self.reconciler.tenants()
+        self.say(200, {"owners": sorted(tenant.owner for tenant in tenants)})
+
+
+class _Namespace(_Handler):
+    async def put(self, owner: str) -> None:
+        try:
+            wish = _Wish.model_validate_json(self.request.body)
+        except ValidationError:
+            raise InvalidInput('The body is {"user": name}.') from None
+        made = await self.reconciler.ensure(Tenant(owner=_known(owner), user=wish.user))
+        self.say(200, {"namespace": made.namespace, "is_new": made.is_new})
+
+    async def delete(self, owner: str) -> None:
+        is_gone = await self.reconciler.remove(_known(owner))
+        self.say(200 if is_gone else 202, {"state": "gone" if is_gone else "ending"})
+
+
+def _known(owner: str) -> str:
+    if not is_owner_id(owner):
+        raise NotFound("There is no such person.")
+    return owner
