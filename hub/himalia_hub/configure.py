@@ -17,6 +17,7 @@ from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
 _COOKIE_DAYS = 7.0
+_KEPT = Path(__file__).with_name("kept.py")
 _TOKEN_CACHE_SECONDS = 5
 """How long a session may go by what the hub said of a token; ours within 10 s in all."""
 _START_SECONDS = 120
@@ -144,7 +145,8 @@ def _services(some: list[Any], settings: Himalia, file: Path) -> list[dict[str, 
             "name": roles.SERVICE,
             "url": _control_origin(settings),
             # JupyterHub looks after its services every half minute; this does at once.
-            "command": [sys.executable, "-m", "himalia_hub.kept", "--", *control],
+            # By its path: a module would bring all of this package with it into memory.
+            "command": [sys.executable, "-P", str(_KEPT), "--", *control],
             "api_token": _state(settings).secret("control-token"),
             "oauth_no_confirm": True,
             "oauth_client_allowed_scopes": [roles.HUB_ADMIN, roles.ADMIN],

@@ -28,9 +28,14 @@ _OF_CONTROL = (
     "list:groups",
     "read:groups",
 )
-_OF_SERVER = ("users:activity!user", "access:servers!server", "read:users!user")
+_OF_SERVER = (
+    "users:activity!user",
+    "access:servers!server",
+    "read:users!user",
+    "read:servers!server",
+)
 """What JupyterHub itself grants to a server's token; and that control may read, in the one request
-that checks it, when the hub made the user."""
+that checks it, when the hub made the user and how the server is."""
 
 
 @cache

@@ -40,12 +40,15 @@ class Culler:
         """Stop those whose time has come; return when to look again."""
         rolls = self._sessions.rolls
         roll = await rolls.within(max(self._every / 2, rolls.fair_seconds))
+        running = await self._sessions.running(None)
         stopped = 0
         for user in roll.users.values():
             for server in user.servers.values():
                 if not server.ready or server.pending or stopped >= _AT_ONCE:
                     continue
-                state = await self._sessions.state(user.owner, server, user.groups)
+                state = self._sessions.state_beside(
+                    user.owner, server, user.groups, running.get(user.owner, 0)
+                )
                 if _is_due(state) and await self._stop(user, server.name):
                     stopped += 1
         return self._every

@@ -97,7 +97,12 @@ class Control:
         self._kinds = load_kinds()
         self._team: Team | None = None
         self._answering = 0
-        self._tokens = Tokens(self._hub, team=lambda: self._ready().store.team, met=self._meet)
+        self._tokens = Tokens(
+            self._hub,
+            team=lambda: self._ready().store.team,
+            met=self._meet,
+            saw=self._rolls.saw,
+        )
 
     def _ready(self) -> Team:
         if self._team is None:

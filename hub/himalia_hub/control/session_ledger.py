@@ -12,6 +12,8 @@ from himalia_hub.control.hub_api import HubServer, HubUser
 from himalia_hub.control.roll import Roll
 
 KIND = "session"
+_BATCH = 200
+"""Entries of one transaction: others wait for it meanwhile."""
 
 
 class SessionLedger:
@@ -30,9 +32,10 @@ class SessionLedger:
                     entry = _entry(owner, user, server, server.started)
                     on[entry.id] = entry
         opened = {entry.id: entry for entry in await self._usage.open_sessions()}
-        for entry_id, entry in on.items():
-            if entry_id not in opened and entry_id not in self._begun:
-                await self._usage.begin(entry)
+        begun = opened.keys() | self._begun
+        new = [entry for entry_id, entry in on.items() if entry_id not in begun]
+        for start in range(0, len(new), _BATCH):
+            await self._usage.begin_all(new[start : start + _BATCH])
         self._begun = set(on)
         for entry_id, entry in opened.items():
             if entry_id not in on:

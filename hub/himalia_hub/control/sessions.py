@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 from typing_extensions import override
@@ -25,7 +26,6 @@ from himalia_hub.control.verdicts import Facts, Report, Rules, judge
 
 _ROLL_SECONDS = 90.0
 _MOST_REPORTS = 20_000
-_DAY = timedelta(days=1)
 
 
 class Broker(Protocol):
@@ -59,52 +59,47 @@ class Sessions:
 
     async def find(self, owner: str, name: str, server_name: str) -> HubServer:
         """Return one of a person's servers (:raises NotFound:, :raises Unavailable:)."""
-        latest = self.rolls.latest
-        fresh = latest is not None and datetime.now(UTC) - latest.at < timedelta(
-            seconds=_ROLL_SECONDS
-        )
-        user = latest.users.get(owner) if latest is not None and fresh else None
-        if user is None or server_name not in user.servers:
-            user = await self._hub.user(name)
+        known = self.rolls.server(owner, server_name, _ROLL_SECONDS)
+        if known is not None:
+            return known
+        user = await self._hub.user(name)
         if user.owner != owner or server_name not in user.servers:
             raise NotFound(f"There is no server {server_name!r} that is on.")
         return user.servers[server_name]
 
     async def state(self, owner: str, server: HubServer, groups: Sequence[str] = ()) -> ServerState:
         """Return whether a server stays, and why."""
-        facts = Facts(
-            server=server,
-            now=datetime.now(UTC),
-            report=self._reports.get((owner, server.name)),
-            groups=groups,
-        )
+        facts = self._facts(owner, server, groups)
         state = judge(facts, self._rules)
         if state.verdict == "kept" or state.stop_at is None:
             return state
         # Only for those that something may happen to: it costs a query.
-        running = await self.running(owner)
-        if not running:
-            return state
-        return judge(
-            Facts(
-                server=server,
-                now=facts.now,
-                report=facts.report,
-                groups=groups,
-                running=running,
-            ),
-            self._rules,
+        running = (await self.running((owner,))).get(owner, 0)
+        return judge(replace(facts, running=running), self._rules) if running else state
+
+    async def running(self, owners: Collection[str] | None) -> Mapping[str, int]:
+        """Count runs that are on, by owner; None is everybody."""
+        return await self._team.usage.on(owners)
+
+    def states_of(self, user: HubUser, running: int) -> tuple[ServerState, ...]:
+        """Return the state of each of a user's servers while so many runs of theirs are on."""
+        return tuple(
+            self.state_beside(user.owner, server, user.groups, running)
+            for server in user.servers.values()
         )
 
-    async def running(self, owner: str) -> int:
-        """Count a person's runs that are on."""
-        counts = await self._team.lists.counts([owner], datetime.now(UTC) - _DAY)
-        return counts.get("running", 0)
+    def state_beside(
+        self, owner: str, server: HubServer, groups: Sequence[str], running: int
+    ) -> ServerState:
+        """Return whether a server stays while so many runs of its owner's are on."""
+        return judge(replace(self._facts(owner, server, groups), running=running), self._rules)
 
-    async def states_of(self, user: HubUser) -> tuple[ServerState, ...]:
-        """Return the state of each of a user's servers."""
-        return tuple(
-            [await self.state(user.owner, server, user.groups) for server in user.servers.values()]
+    def _facts(self, owner: str, server: HubServer, groups: Sequence[str]) -> Facts:
+        return Facts(
+            server=server,
+            now=datetime.now(UTC),
+            report=self._reports.get((owner, server.name)),
+            groups=groups,
         )
 
 
@@ -155,12 +150,12 @@ class HubServers:
         """See :class:`himalia.core.administration.Servers`."""
         rolls = self._sessions.rolls
         roll = await rolls.within(rolls.fair_seconds)
-        found: dict[str, tuple[ServerState, ...]] = {}
-        for person in people:
-            user = roll.users.get(person.owner)
-            if user is not None and user.servers:
-                found[person.owner] = await self._sessions.states_of(user)
-        return found
+        users = [roll.users[person.owner] for person in people if person.owner in roll.users]
+        on = [user for user in users if user.servers]
+        running = await self._sessions.running([user.owner for user in on])
+        return {
+            user.owner: self._sessions.states_of(user, running.get(user.owner, 0)) for user in on
+        }
 
     async def count(self, owners: Collection[str] | None) -> int:
         """See :class:`himalia.core.administration.Servers`."""

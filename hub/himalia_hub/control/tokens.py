@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,7 +17,7 @@ from himalia.core.errors import NotFound, Unauthenticated
 from himalia.core.names import owner_id
 from himalia.core.team import Person
 from himalia.store.team import GrantStore, PeopleStore
-from himalia_hub.control.hub_api import Bearer, HubApi
+from himalia_hub.control.hub_api import Bearer, HubApi, HubServer
 from himalia_hub.control.scopes import server_of
 
 RUN_TOKEN = "hmr_"  # noqa: S105 - how they begin
@@ -80,20 +80,25 @@ class _Grants(Protocol):
 
 
 class Tokens:
-    """Knows the bearers of tokens. `limit` bounds how many are remembered."""
+    """Knows the bearers of tokens. `limit` bounds how many are remembered.
 
-    def __init__(
+    `met` is told of whoever comes for the first time, `saw` what the hub said of their servers.
+    """
+
+    def __init__(  # noqa: PLR0913 - who is told, and two limits
         self,
         hub: HubApi,
         *,
         team: Callable[[], _Grants],
         met: Callable[[Person], Awaitable[None]] | None = None,
+        saw: Callable[[str, Mapping[str, HubServer]], None] | None = None,
         times: TokenTimes | None = None,
         limit: int = 20_000,
     ) -> None:
         self._hub = hub
         self._team = team
         self._met = met
+        self._saw = saw
         self._times = times or TokenTimes()
         self._limit = limit
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
@@ -193,6 +198,8 @@ class Tokens:
             server=server_of(bearer.scopes, bearer.name),
         )
         await self._meet(identity, groups)
+        if self._saw is not None and bearer.servers is not None:
+            self._saw(identity.owner, bearer.servers)
         return _Entry(identity=identity, created=created, checked_mono=began)
 
     async def _meet(self, identity: Identity, groups: tuple[str, ...] | None) -> None:

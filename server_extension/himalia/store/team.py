@@ -92,6 +92,10 @@ class PeopleStore(ABC):
         new one like `wanted` that no other account has or had, in any case or Unicode form.
         """
 
+    @abstractmethod
+    async def known_account(self, issuer: str, subject: str) -> str | None:
+        """Return the hub's user name for an account at a provider, if it has one."""
+
 
 class ListStore(ABC):
     """Everybody's things, in pages; `owners` narrows them, None does not."""
@@ -137,10 +141,18 @@ class UsageStore(ABC):
         """Open an entry; one that is there stays as it is."""
 
     @abstractmethod
+    async def begin_all(self, entries: Iterable[UsageEntry]) -> None:
+        """Open entries; those that are there stay as they are."""
+
+    @abstractmethod
     async def end(
         self, entry_id: str, at: datetime, *, cpu_seconds: float = 0, peak_memory_bytes: int = 0
     ) -> None:
         """Close an entry; a closed one stays as it is."""
+
+    @abstractmethod
+    async def on(self, owners: Collection[str] | None) -> dict[str, int]:
+        """Count the workloads' entries that are open, by owner; those without any are left out."""
 
     @abstractmethod
     async def open_sessions(self) -> tuple[UsageEntry, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, true
+from sqlalchemy import Connection, Row, Select, func, select, true
 from typing_extensions import override
 
 from himalia.core.model import Page, ResourceUse
@@ -45,11 +45,19 @@ class SqlUsage(UsageStore):
         await self._database.write(_begin, entry)
 
     @override
+    async def begin_all(self, entries: Iterable[UsageEntry]) -> None:
+        await self._database.write(_begin_all, tuple(entries))
+
+    @override
     async def end(
         self, entry_id: str, at: datetime, *, cpu_seconds: float = 0, peak_memory_bytes: int = 0
     ) -> None:
         use = ResourceUse(cpu_seconds=cpu_seconds, peak_memory_bytes=peak_memory_bytes)
         await self._database.write(books.close_entry, entry_id, at, use)
+
+    @override
+    async def on(self, owners: Collection[str] | None) -> dict[str, int]:
+        return await self._database.read(_on, owners)
 
     @override
     async def open_sessions(self) -> tuple[UsageEntry, ...]:
@@ -84,6 +92,26 @@ def _begin(connection: Connection, entry: UsageEntry) -> None:
     if entry.ended_at is not None:
         use = ResourceUse(cpu_seconds=entry.cpu_seconds, peak_memory_bytes=entry.peak_memory_bytes)
         books.close_entry(connection, entry.id, entry.ended_at, use)
+
+
+def _begin_all(connection: Connection, entries: Sequence[UsageEntry]) -> None:
+    for entry in entries:
+        _begin(connection, entry)
+
+
+def _on(connection: Connection, owners: Collection[str] | None) -> dict[str, int]:
+    statement = (
+        select(ledger.c.owner, func.count().label("entries"))
+        .where(is_open, ledger.c.kind != books.SESSION)
+        .group_by(ledger.c.owner)
+    )
+    if owners is None:
+        return {row.owner: row.entries for row in connection.execute(statement)}
+    return {
+        row.owner: row.entries
+        for some in batched(list(owners))
+        for row in connection.execute(statement.where(ledger.c.owner.in_(some)))
+    }
 
 
 def _open_sessions(connection: Connection) -> tuple[UsageEntry, ...]:

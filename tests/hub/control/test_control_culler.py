@@ -15,6 +15,7 @@ from himalia_hub.control.culler import Culler
 from himalia_hub.control.roll import Rolls
 from himalia_hub.control.sessions import HubServers, LocalHub, Sessions
 from himalia_hub.control.verdicts import SILENT_SECONDS, Rules
+from tests.hub.control.conftest import queued_run
 
 pytestmark = pytest.mark.asyncio
 LONG = timedelta(seconds=3600 + SILENT_SECONDS + 60)
@@ -79,16 +80,16 @@ async def test_what_a_session_tells_keeps_its_server(culler, hub, hub_server):
     assert hub_server.stopped == [("alice", "")]
 
 
-async def test_runs_keep_their_owners_server(culler, hub, hub_server, sessions, monkeypatch):
+async def test_runs_keep_their_owners_server(culler, hub, hub_server, store):
     user = hub_server.add("alice")
-    hub_server.server("alice", idle=LONG)
-
-    async def one(owner):
-        return int(owner == user.owner)
-
-    monkeypatch.setattr(sessions, "running", one)
+    hub_server.add("bob")
+    for name in ("alice", "bob"):
+        hub_server.server(name, idle=LONG)
+    await queued_run(store, user.owner)
+    now = datetime.now(UTC)
+    await store.holds.claim("me", now=now, lease_until=now + timedelta(minutes=1), limit=10)
     await culler.step()
-    assert hub_server.stopped == []
+    assert hub_server.stopped == [("bob", "")]
     assert "1 run is on" in (await hub.server(caller(user), "")).why
 
 
