@@ -75,6 +75,7 @@ RULES = (
         part="himalia.backends",
         never=("jupyter_server", "jupyterhub", "sqlalchemy", "alembic", "click", "himalia"),
         but=(
+            "himalia.agents",
             "himalia.backends",
             "himalia.blocking",
             "himalia.core",
@@ -83,10 +84,27 @@ RULES = (
         ),
     ),
     Rule(part="himalia.backends", never=("himalia.core.local", "himalia.core.reconciler")),
+    # The one of clusters is made of agents; those are made of the one of a machine.
+    *(
+        Rule(
+            part=part,
+            never=("himalia.agents", "himalia.backends.kubernetes", "kubernetes", "aiohttp"),
+        )
+        for part in ("himalia.backends.base", "himalia.backends.local")
+    ),
     # An agent does for one owner what the laptop's control does in its own process.
     Rule(
         part="himalia.agents",
-        never=(*HEAVY, "jupyter_server", "jupyterhub", "sqlalchemy", "tornado", "click", "himalia"),
+        never=(
+            *HEAVY,
+            "jupyter_server",
+            "jupyterhub",
+            "kubernetes",
+            "sqlalchemy",
+            "tornado",
+            "click",
+            "himalia",
+        ),
         but=(
             "himalia.agents",
             "himalia.core",
@@ -306,7 +324,10 @@ def is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any("command" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
-LARGER = {"Backend", "LocalBackend", "AgentBackend", "HimaliaScheduler"}
+LARGER = {
+    *("Backend", "LocalBackend", "HomeBackend", "AgentBackend", "KubernetesBackend"),
+    "HimaliaScheduler",
+}
 """Contracts and what fulfils them, ours and jupyter-scheduler's: a seam is stated in one place."""
 
 

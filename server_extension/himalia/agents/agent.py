@@ -2,7 +2,7 @@
 
 It runs under its owner's account and does what control may not do itself: it keeps the owner's
 snapshots and starts the owner's runs. It listens to nobody else, and ends when control lets go of
-the socket; what it started goes on.
+the socket; what it started goes on. With ``--stdio`` it talks over its standard input and output.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -30,21 +30,54 @@ from himalia.core.errors import HimaliaError
 _log = logging.getLogger("himalia.agent")
 _NO_NEW_PRIVILEGES = 38
 _LOG_BYTES = 2**20
+_BUFFERED = 2**20
+_Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Serve until the other end of the socket is closed."""
     (number,) = sys.argv[1:] if arguments is None else arguments
-    channel = socket.socket(fileno=int(number))
-    channel.set_inheritable(False)
+    connect = _over_stdio() if number == "--stdio" else _over_socket(int(number))
     _give_up_privileges()
     os.umask(0o077)
     os.chdir(os.environ.get("HOME", "/"))
-    asyncio.run(_serve(channel))
+    asyncio.run(_serve(connect))
 
 
-async def _serve(channel: socket.socket) -> None:
-    reader, writer = await asyncio.open_connection(sock=channel, limit=2**20)
+def _over_socket(number: int) -> _Connect:
+    channel = socket.socket(fileno=number)
+    channel.set_inheritable(False)
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(sock=channel, limit=_BUFFERED)
+
+    return connect
+
+
+def _over_stdio() -> _Connect:
+    # Descriptors of their own: whatever is printed must not get between the frames.
+    hears, says = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(2, 1)
+    os.close(nowhere)
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_BUFFERED)
+        await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(hears, "rb", buffering=0)
+        )
+        # The protocol tells the writer when to wait; nothing is ever read through it.
+        writing = asyncio.StreamReaderProtocol(asyncio.StreamReader())
+        pipe, _ = await loop.connect_write_pipe(lambda: writing, os.fdopen(says, "wb", buffering=0))
+        return reader, asyncio.StreamWriter(pipe, writing, None, loop)
+
+    return connect
+
+
+async def _serve(connect: _Connect) -> None:
+    reader, writer = await connect()
     hello = Hello(himalia=__version__, protocol=PROTOCOL)
     writer.write(frame(hello.model_dump()))
     first = await read_frame(reader)
@@ -111,6 +144,7 @@ def _log_to(state: Path) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     os.close(nowhere)
 

@@ -189,7 +189,7 @@ class AgentBackend(Backend):
             return dict.fromkeys(refs, lost)
         known = {(ref.run_id, ref.attempt): ref for ref in refs}
         return {
-            known[item.run_id, item.attempt]: _observation(item)
+            known[item.run_id, item.attempt]: observation(item)
             for item in said.items
             if (item.run_id, item.attempt) in known
         }
@@ -199,7 +199,8 @@ def _name(ref: AttemptRef) -> dict[str, str | int]:
     return {"run_id": ref.run_id, "attempt": ref.attempt}
 
 
-def _observation(said: m.Seen) -> Observation:
+def observation(said: m.Seen) -> Observation:
+    """Return what an agent saw, in the words of backends."""
     outcome = None
     if said.outcome is not None:
         outcome = Outcome(

@@ -17,8 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from himalia.agents.account import Account
 from himalia.agents.frames import NotUnderstood
+from himalia.agents.link import Cut
 from himalia.agents.messages import Opening
-from himalia.agents.process import AgentProcess, Gone, launch
+from himalia.agents.process import AgentProcess, Gone, Launch, launch
 from himalia.agents.settings import AgentSettings
 from himalia.core.errors import HimaliaError, Unavailable
 from himalia.core.model import Reason
@@ -70,9 +71,12 @@ class Agents:
         self,
         account: Callable[[str], Awaitable[Account]],
         settings: AgentSettings | None = None,
+        *,
+        launch: Launch = launch,
     ) -> None:
         self.settings = settings or AgentSettings()
         self._account = account
+        self._launcher = launch
         self._keeps: dict[str, _Keep] = {}
         self._changed = asyncio.Event()
         self._sweeping: asyncio.Task[None] | None = None
@@ -195,9 +199,9 @@ class Agents:
             keep.account = await self._account(owner)
             try:
                 keep.agent = await self._launch(owner, keep.account)
-            except (Gone, NotUnderstood, TimeoutError) as error:
+            except (Gone, Cut, NotUnderstood, TimeoutError) as error:
                 why = str(error) or "it did not come up in time"
-                await self._note(owner, keep, why)
+                await self._note(owner, keep, why, counts=not isinstance(error, Cut))
                 raise self._unavailable(keep) from error
             keep.used_mono = time.monotonic()
             keep.pump = asyncio.create_task(self._hear(keep.agent), name=f"changes of {owner}")
@@ -212,19 +216,20 @@ class Agents:
             pool_size=settings.pool_size,
             pool_idle_seconds=settings.pool_idle_seconds,
             log_limit_bytes=settings.log_limit_bytes,
+            runs_elsewhere=settings.runs_elsewhere,
             memory_bytes=settings.memory_bytes,
             processes=settings.processes,
             max_bytes=settings.limits.max_bytes,
             max_files=settings.limits.max_files,
         )
-        agent = await launch(account, settings)
+        agent = await self._launcher(owner, account, settings)
         try:
             async with asyncio.timeout(settings.start_seconds):
                 await agent.greet(opening)
         except BaseException:
             await agent.kill()
             raise
-        _log.info("agent of %s: process %d", owner, agent.pid)
+        _log.info("agent of %s: %s", owner, agent.name)
         return agent
 
     async def _make_room(self) -> None:
@@ -237,15 +242,22 @@ class Agents:
         await self._let_go(min(idle, key=lambda keep: keep.used_mono))
 
     async def _note(
-        self, owner: str, keep: _Keep, why: str, agent: AgentProcess | None = None
+        self,
+        owner: str,
+        keep: _Keep,
+        why: str,
+        agent: AgentProcess | None = None,
+        *,
+        counts: bool = True,
     ) -> None:
         """Remember trouble, once for each agent, and let nobody ask this one any more."""
         if agent is not None and keep.agent is not agent:
             return
         now = time.monotonic()
         keep.why = why
-        keep.troubles = [*self._recent(keep), now]
-        pause = _FIRST_PAUSE * 2.0 ** min(len(keep.troubles) - 1, 20)
+        if counts and not (agent is not None and agent.was_cut):
+            keep.troubles = [*self._recent(keep), now]
+        pause = _FIRST_PAUSE * 2.0 ** min(max(len(keep.troubles) - 1, 0), 20)
         keep.not_before_mono = now + min(pause, _LONGEST_PAUSE)
         _log.warning("agent of %s, trouble number %d: %s", owner, len(keep.troubles), why)
         await self._let_go(keep, at_once=True)

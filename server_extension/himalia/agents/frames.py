@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from typing import Any
+from typing import Any, Protocol
 
 import pydantic_core
 
@@ -23,7 +23,14 @@ class NotUnderstood(Exception):
     """What the other side said is not what may be said here."""
 
 
-async def read_frame(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+class Reader(Protocol):
+    """Where frames come from."""
+
+    async def readexactly(self, n: int) -> bytes:
+        """Return the next `n` bytes (:raises asyncio.IncompleteReadError: there are no more)."""
+
+
+async def read_frame(reader: Reader) -> dict[str, Any] | None:
     """Return the next object, or None at the end.
 
     :raises NotUnderstood: it is too long, cut short, or no JSON object.

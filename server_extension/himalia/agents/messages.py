@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, JsonValue
 
-from himalia.core.model import Status
+from himalia.core.model import Reason, Status
 from himalia.core.spec import Id, Model, Resources
 
 MAX_NAMES = 10_000
@@ -77,6 +77,7 @@ class Opening(Model):
     state: str
     pool_size: int | None
     pool_idle_seconds: float
+    runs_elsewhere: bool
     log_limit_bytes: int
     memory_bytes: int | None
     processes: int
@@ -102,6 +103,15 @@ class AttemptNames(Model):
     """Several."""
 
     items: tuple[AttemptName, ...]
+
+
+class Conclude(AttemptName):
+    """Settle how an attempt ended whose runner is elsewhere."""
+
+    reason: Reason | None
+    """Why it failed, where it did so from outside."""
+    is_gone: bool
+    """Nobody executes it any more; else it is settled only where nobody does yet."""
 
 
 class Plan(Model):

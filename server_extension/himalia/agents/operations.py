@@ -1,4 +1,4 @@
-"""What an agent does when it is asked, with the local backend and the local premises."""
+"""What an agent does when it is asked, with a backend and premises of this machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from himalia.agents import messages as m
 from himalia.agents.moving import Box, pack
 from himalia.backends.base import AttemptRef, Observation, Phase
 from himalia.backends.local.backend import LocalBackend
+from himalia.backends.local.home import HomeBackend
 from himalia.backends.local.limits import LocalLimits
 from himalia.core.errors import InvalidInput, NotFound, Unavailable
 from himalia.core.local_premises import LocalPremises
@@ -46,13 +47,7 @@ class Operations:
     def __init__(self, opening: m.Opening) -> None:
         self._places = Places(home=Path(opening.state))
         self._kinds = load_kinds()
-        self._backend = LocalBackend(
-            self._places,
-            limits=LocalLimits(memory_bytes=opening.memory_bytes, processes=opening.processes),
-            pool_size=opening.pool_size,
-            pool_idle_seconds=opening.pool_idle_seconds,
-            log_limit_bytes=opening.log_limit_bytes,
-        )
+        self._backend = _backend(opening, self._places)
         limits = Limits(max_bytes=opening.max_bytes, max_files=opening.max_files)
         self._premises = LocalPremises(self._places, self._kinds, limits)
         self._open: dict[int, AsyncIterator[bytes]] = {}
@@ -61,6 +56,7 @@ class Operations:
             "start": _taking(m.Start, self._start),
             "observe": _taking(m.AttemptNames, self._observe),
             "stop": _taking(m.AttemptName, self._stop),
+            "conclude": _taking(m.Conclude, self._conclude),
             "remove": _taking(m.AttemptName, self._remove),
             "log": _taking(m.ReadLog, self._log),
             "events": _taking(m.ReadEvents, self._events),
@@ -128,6 +124,14 @@ class Operations:
     async def _stop(self, asked: m.AttemptName) -> BaseModel:
         await self._backend.stop(_ref(asked))
         return m.Nothing()
+
+    async def _conclude(self, asked: m.Conclude) -> BaseModel:
+        if not isinstance(self._backend, HomeBackend):
+            raise NotFound("Attempts here end by themselves.")
+        ref = _ref(asked)
+        await self._backend.conclude(ref, asked.reason, is_gone=asked.is_gone)
+        look = self._backend.ended if asked.is_gone else self._backend.look
+        return _seen(asked, await look(ref))
 
     async def _remove(self, asked: m.AttemptName) -> BaseModel:
         await self._backend.remove(_ref(asked))
@@ -292,6 +296,22 @@ def _taking(
         return await do(model.model_validate(asked))
 
     return read_and_do
+
+
+def _backend(opening: m.Opening, places: Places) -> LocalBackend | HomeBackend:
+    if opening.runs_elsewhere:
+        return HomeBackend(
+            places,
+            memory_bytes=opening.memory_bytes,
+            log_limit_bytes=opening.log_limit_bytes,
+        )
+    return LocalBackend(
+        places,
+        limits=LocalLimits(memory_bytes=opening.memory_bytes, processes=opening.processes),
+        pool_size=opening.pool_size,
+        pool_idle_seconds=opening.pool_idle_seconds,
+        log_limit_bytes=opening.log_limit_bytes,
+    )
 
 
 def _ref(name: m.AttemptName) -> AttemptRef:

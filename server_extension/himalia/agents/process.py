@@ -1,12 +1,11 @@
-"""One agent as control sees it: a process under another account, and a socket to it."""
+"""One agent as control sees it: somebody to ask, at the other end of a link."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from himalia.agents.account import Account
 from himalia.agents.frames import PROTOCOL, NotUnderstood, frame, read_frame
+from himalia.agents.link import ChildLink, Cut, Link
 from himalia.agents.messages import Hello, Opening, SaidError
 from himalia.agents.settings import AgentSettings
 from himalia.core.errors import EVERY_ERROR, FieldProblem, HimaliaError
@@ -32,7 +32,6 @@ _INHERITED = frozenset(
 """Variables that belong to the machine; all others are control's own."""
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ERRORS = {kind.code: kind for kind in EVERY_ERROR}
-_LAST_WORDS = 2000
 _END_SECONDS = 5.0
 _MAX_ABANDONED = 1000
 
@@ -44,25 +43,25 @@ class Gone(Exception):
 class AgentProcess:
     """Asks an agent, many things at once. Made by :func:`launch`."""
 
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self._process = process
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._abandoned: set[int] = set()
         self._last = 0
         self._why = ""
+        self.was_cut = False
+        """Whether only the way to it broke, which is not its fault."""
         self._listening: asyncio.Task[None] | None = None
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """Its process id, where it is on this machine."""
+        return self._link.pid
+
+    @property
+    def name(self) -> str:
+        """What it is called in a log."""
+        return self._link.name
 
     @property
     def is_gone(self) -> bool:
@@ -78,9 +77,10 @@ class AgentProcess:
         """Hear which version it is, and tell it where to work.
 
         :raises Gone: it ended.
+        :raises Cut: the way to it broke.
         :raises NotUnderstood: it is another version, or no agent.
         """
-        said = await read_frame(self._reader)
+        said = await read_frame(self._link)
         if said is None:
             raise Gone(await self._last_words())
         try:
@@ -89,7 +89,7 @@ class AgentProcess:
             raise NotUnderstood("something that is no greeting") from error
         if hello.protocol != PROTOCOL:
             raise NotUnderstood(f"that it is Himalia {hello.himalia}, which is another version")
-        self._listening = asyncio.create_task(self._listen(), name=f"agent {self.pid}")
+        self._listening = asyncio.create_task(self._listen(), name=f"agent {self.name}")
         await self.ask("open", opening.model_dump())
 
     async def ask(self, do: str, with_: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,9 +107,7 @@ class AgentProcess:
         data = frame({"id": number, "do": do, "with": with_})
         self._asked[number] = answer
         try:
-            self._writer.write(data)
-            with contextlib.suppress(ConnectionError):
-                await self._writer.drain()
+            await self._link.send(data)
             said = await answer
         except asyncio.CancelledError:
             answer.cancel()
@@ -122,24 +120,22 @@ class AgentProcess:
 
     async def end(self) -> None:
         """Let go of the agent, and see that its process ends; what it started goes on."""
-        self._writer.close()
+        self._link.close()
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait({self._listening})
         try:
             async with asyncio.timeout(_END_SECONDS):
-                await self._process.wait()
+                await self._link.wait()
         except TimeoutError:
             await self.kill()
 
     async def kill(self) -> None:
         """End the agent at once."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._writer.close()
+        self._link.kill()
         if self._listening is not None:
             self._listening.cancel()
-        await self._process.wait()
+        await self._link.wait()
 
     def _abandon(self, number: int) -> None:
         """Expect an answer that nobody waits for any more; not too many of them."""
@@ -151,15 +147,17 @@ class AgentProcess:
     async def _listen(self) -> None:
         self._why = "it ended"
         try:
-            while (said := await read_frame(self._reader)) is not None:
+            while (said := await read_frame(self._link)) is not None:
                 self._hear(said)
+        except Cut as error:
+            self._why, self.was_cut = str(error), True
         except NotUnderstood as error:
             self._why = f"it said {error}"
         except OSError as error:
             self._why = str(error)
         finally:
             # Nothing else it says is heard: what is asked from now on finds nobody.
-            self._writer.close()
+            self._link.close()
             for answer in self._asked.values():
                 if not answer.done():
                     answer.set_exception(Gone(self._why))
@@ -185,12 +183,8 @@ class AgentProcess:
             raise NotUnderstood("neither an answer nor an error") from error
 
     async def _last_words(self) -> str:
-        words = b""
-        if self._process.stderr is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    words = await self._process.stderr.read(_LAST_WORDS)
-        last = words.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it ended"]
+        words = await self._link.last_words()
+        last = words.strip().splitlines()[-1:] or ["it ended"]
         return "".join(char if char.isprintable() else "?" for char in last[0])
 
 
@@ -211,7 +205,12 @@ class _Identity:
         return cls(user=account.uid, group=account.gid, extra_groups=account.groups)
 
 
-async def launch(account: Account, settings: AgentSettings) -> AgentProcess:
+Launch = Callable[[str, Account, AgentSettings], Awaitable[AgentProcess]]
+"""Starts the agent of an owner (:raises Gone: that cannot be) (:raises Cut: nor be known)
+(:raises Unavailable: where agents are cannot be reached now; that is no trouble with this one)."""
+
+
+async def launch(_owner: str, account: Account, settings: AgentSettings) -> AgentProcess:
     """Start an agent under an account (:raises Gone: that cannot be)."""
     identity = _Identity.of(account)
     mine, its = socket.socketpair()
@@ -238,7 +237,7 @@ async def launch(account: Account, settings: AgentSettings) -> AgentProcess:
     finally:
         its.close()
     reader, writer = await asyncio.open_connection(sock=mine, limit=2**20)
-    return AgentProcess(process, reader, writer)
+    return AgentProcess(ChildLink(process, reader, writer))
 
 
 def environment(account: Account, settings: AgentSettings) -> dict[str, str]:

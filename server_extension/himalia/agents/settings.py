@@ -21,6 +21,8 @@ class AgentSettings:
     pool_size: int | None = 1
     """Warm processes kept ready for each owner with an agent; None means one for each core."""
     pool_idle_seconds: float = 120.0
+    runs_elsewhere: bool = False
+    """Whether an agent prepares the folders of runs that others start, on other machines."""
     log_limit_bytes: int = 20 * 2**20
     """Of each attempt's log; the oldest part goes."""
     memory_bytes: int | None = None

@@ -2,7 +2,8 @@
 
 ``plan.json`` says what to do. Whoever holds the lock on ``lock`` executes; the backend takes it
 before it spawns and the runner inherits it, so there is no moment in which an attempt looks free.
-``started.json`` without a held lock and without ``result.json`` means that it was lost. Standard
+``started.json`` without a held lock and without ``result.json`` means that it was lost. Where the
+two are on different machines, locks do not reach: then whoever makes ``begun`` executes. Standard
 library only: a runner is executing after a few milliseconds.
 """
 
@@ -23,6 +24,8 @@ LOCK_FD = "HIMALIA_LOCK_FD"
 """Environment variable with the number of the inherited, locked descriptor."""
 MARK = "HIMALIA_ATTEMPT"
 """Variable by which what a run started is found again, whatever became of its parents."""
+STOPS_BY_WORD = "stops_by_word"
+"""In a plan: without the file ``stop``, a signal to end is no user's wish, and leaves no result."""
 _PRIVATE_FILE = 0o600
 _RESERVE_BYTES = 256 * 1024
 _PRIVATE_FOLDER = 0o700
@@ -68,6 +71,11 @@ class AttemptFolder:
     def stop(self) -> Path:
         """Exists when the attempt was asked to stop."""
         return self.path / "stop"
+
+    @property
+    def begun(self) -> Path:
+        """Exists when somebody on another machine began to execute, or saw to it that none does."""
+        return self.path / "begun"
 
     @property
     def started(self) -> Path:
@@ -132,6 +140,23 @@ class AttemptFolder:
         finally:
             os.close(descriptor)
         return False
+
+    def begin(self) -> bool:
+        """Be the one who executes, whatever machine the others are on; tell whether it is so."""
+        try:
+            os.close(os.open(self.begun, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE))
+        except FileExistsError:
+            return False
+        return True
+
+    def look_anew(self) -> None:
+        """See what other machines did here: file systems over a network remember for a while which
+        names there were, until this machine changes the folder itself.
+        """
+        with contextlib.suppress(OSError):
+            name = self.path / f".look.{os.getpid()}.{time.monotonic_ns()}.tmp"
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE))
+            name.unlink()
 
     def finish(self, result: dict[str, Any]) -> None:
         """Leave the result, once: complete on disk, or not there at all."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from himalia.runners.attempt import (
     MARK,
+    STOPS_BY_WORD,
     AttemptFolder,
     boot_id,
     keep_reserve,
@@ -85,8 +86,18 @@ class NotebookRun:
             reason = RunFailed("internal", "The runner came upon an error of its own.").to_json()
             self._log.line(traceback.format_exc())
         end_children()
+        if status == "stopped" and not self._was_meant():
+            self._log.line("Nobody asked for that: the machine did not go on.")
+            return 1
         self._finish(status, reason)
         return 0 if status == "succeeded" else 1
+
+    def _was_meant(self) -> bool:
+        """Tell whether somebody asked for the stop that a signal told of."""
+        if not self._plan.get(STOPS_BY_WORD):
+            return True
+        self._folder.look_anew()
+        return self._folder.stop.exists()
 
     def _say_started(self) -> None:
         write_json(

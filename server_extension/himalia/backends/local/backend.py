@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from typing_extensions import override
 
-from himalia.backends.base import AttemptRef, Backend, LogPart, Observation, Phase
-from himalia.backends.local.environments import list_environments
+from himalia.backends.base import AttemptRef, Observation, Phase
 from himalia.backends.local.limits import LocalLimits
 from himalia.backends.local.observation import leave_stopped, observe, runner_of
-from himalia.backends.local.outputs import list_outputs, open_output
 from himalia.backends.local.pool import Pool
 from himalia.backends.local.processes import kill_run, sweep, terminate
+from himalia.backends.local.reading import FolderReading, remove_folder
 from himalia.backends.local.starting import Starting
 from himalia.backends.local.vigil import Vigil
-from himalia.core.errors import Conflict, NotFound
-from himalia.core.model import CellEvent, Environment, Output, PoolStatus
+from himalia.core.errors import Conflict
+from himalia.core.model import PoolStatus
 from himalia.core.names import is_id
 from himalia.core.places import Places
 from himalia.kinds.base import RunPlan
-from himalia.runners.attempt import AttemptFolder, read_json, remove_tree
-from himalia.runners.events import ProgressCount, read_cells
-from himalia.runners.log import read_log
+from himalia.runners.attempt import AttemptFolder, read_json
+from himalia.runners.events import ProgressCount
 
-_CHUNK = 256 * 1024
 _DEFAULT_GRACE = 10.0
 _LEAVING_SECONDS = 10.0
 """For a runner that has left its result to be gone."""
 
 
-class LocalBackend(Backend):
+class LocalBackend(FolderReading):
     """Attempts as process groups on this machine, each with a folder of its own."""
 
     name: ClassVar[str] = "local"
@@ -49,7 +45,7 @@ class LocalBackend(Backend):
         pool_idle_seconds: float = 600.0,
         log_limit_bytes: int = 20 * 2**20,
     ) -> None:
-        self._runs = places.runs
+        super().__init__(places.runs)
         size = (os.cpu_count() or 1) if pool_size is None else pool_size
         self._pool = Pool(size, pool_idle_seconds)
         self._starting = Starting(
@@ -60,13 +56,6 @@ class LocalBackend(Backend):
         self._kills: dict[AttemptRef, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._swept: set[AttemptRef] = set()
-
-    def _folder(self, ref: AttemptRef) -> AttemptFolder:
-        return AttemptFolder(self._runs / ref.run_id / str(ref.attempt))
-
-    @override
-    async def open(self) -> None:
-        await asyncio.to_thread(self._runs.mkdir, mode=0o700, parents=True, exist_ok=True)
 
     async def warm_up(self) -> None:
         """Begin to get kernels ready, instead of at the first start."""
@@ -141,32 +130,7 @@ class LocalBackend(Backend):
             raise Conflict(f"Attempt {ref.attempt} of {ref.run_id} is still running.")
         self._forget(ref)
         self._swept.discard(ref)
-        await asyncio.to_thread(_remove, folder.path)
-
-    @override
-    async def log(self, ref: AttemptRef, *, offset: int, limit: int) -> LogPart:
-        folder = self._folder(ref).log
-        data, begin, end = await asyncio.to_thread(read_log, folder, offset=offset, limit=limit)
-        return LogPart(data=data, offset=begin, next_offset=end)
-
-    @override
-    async def events(self, ref: AttemptRef, *, after: int) -> tuple[tuple[CellEvent, ...], int]:
-        found = await asyncio.to_thread(read_cells, self._folder(ref).events)
-        cells = tuple(CellEvent.model_validate(event) for event in found[after:])
-        return cells, max(after, len(found))
-
-    @override
-    async def outputs(self, ref: AttemptRef) -> tuple[Output, ...]:
-        return await asyncio.to_thread(list_outputs, self._folder(ref))
-
-    @override
-    async def read_output(self, ref: AttemptRef, name: str) -> AsyncIterator[bytes]:
-        file = await asyncio.to_thread(open_output, self._folder(ref), name)
-        if file is None:
-            raise NotFound(f"The run left no file {name!r}.")
-        with file:
-            while data := await asyncio.to_thread(file.read, _CHUNK):
-                yield data
+        await asyncio.to_thread(remove_folder, folder.path)
 
     @override
     async def running(self, owner: str) -> tuple[AttemptRef, ...]:
@@ -174,10 +138,6 @@ class LocalBackend(Backend):
         return tuple(
             AttemptRef(owner=owner, run_id=run_id, attempt=attempt) for run_id, attempt in found
         )
-
-    @override
-    async def environments(self, owner: str) -> tuple[Environment, ...]:
-        return await asyncio.to_thread(list_environments)
 
     @override
     async def pool(self, owner: str) -> PoolStatus | None:
@@ -234,10 +194,3 @@ def _running(runs: Path) -> list[tuple[str, int]]:
         for path in folders
         if path.name.isascii() and path.name.isdigit() and AttemptFolder(path).is_taken()
     ]
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        remove_tree(path)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()

@@ -18,23 +18,42 @@ def observe(ref: AttemptRef, folder: AttemptFolder, count: ProgressCount) -> Obs
     """Look at one attempt; `count` is carried on from the last look."""
     # The lock first: a result that is written meanwhile is then seen, never missed.
     is_taken = folder.is_taken()
-    result = read_json(folder.result)
-    if result is not None:
-        return _ended(ref, folder, result, count)
-    started = read_json(folder.started)
+    seen = observe_result(ref, folder, count)
+    if seen is not None:
+        return seen
     if is_taken:
-        count.read(folder.events)
-        is_running = started is not None and "pid" in started
-        return Observation(
-            phase=Phase.RUNNING if is_running else Phase.STARTING,
-            progress=_progress(count),
-            started_at=_time((started or {}).get("at")),
-        )
+        return observe_execution(folder, count)
     if folder.stop.exists():
         leave_stopped(ref, folder)
-        result = read_json(folder.result)
-        if result is not None:
-            return _ended(ref, folder, result, count)
+    return observe_end(ref, folder, count)
+
+
+def observe_result(
+    ref: AttemptRef, folder: AttemptFolder, count: ProgressCount
+) -> Observation | None:
+    """Look at the result, if there is one by now."""
+    result = read_json(folder.result)
+    return None if result is None else _ended(ref, folder, result, count)
+
+
+def observe_execution(folder: AttemptFolder, count: ProgressCount) -> Observation:
+    """Look at an attempt that somebody executes."""
+    started = read_json(folder.started)
+    count.read(folder.events)
+    is_running = started is not None and "pid" in started
+    return Observation(
+        phase=Phase.RUNNING if is_running else Phase.STARTING,
+        progress=_progress(count),
+        started_at=_time((started or {}).get("at")),
+    )
+
+
+def observe_end(ref: AttemptRef, folder: AttemptFolder, count: ProgressCount) -> Observation:
+    """Look at an attempt that nobody executes."""
+    seen = observe_result(ref, folder, count)
+    if seen is not None:
+        return seen
+    started = read_json(folder.started)
     if started is None:
         return Observation(phase=Phase.ABSENT)
     return _lost(folder, started, count)
@@ -45,17 +64,23 @@ def leave_stopped(ref: AttemptRef, folder: AttemptFolder) -> None:
     lock = folder.take()
     if lock is None:
         return
-    started = read_json(folder.started) or {}
     reason = Reason(
         code="stopped_by_user",
         message="The run was stopped.",
         next_step="Run it again when you want to.",
     )
+    leave_result(ref, folder, Status.STOPPED, reason)
+    folder.release(lock)
+
+
+def leave_result(ref: AttemptRef, folder: AttemptFolder, status: Status, reason: Reason) -> None:
+    """Write down how an attempt ended whose runner does not, and never will."""
+    started = read_json(folder.started) or {}
     folder.finish(
         {
             "run_id": ref.run_id,
             "attempt": ref.attempt,
-            "status": Status.STOPPED.value,
+            "status": status.value,
             "reason": reason.model_dump(),
             "use": {},
             "versions": {},
@@ -63,7 +88,6 @@ def leave_stopped(ref: AttemptRef, folder: AttemptFolder) -> None:
             "ended_at": now(),
         }
     )
-    folder.release(lock)
 
 
 def runner_of(ref: AttemptRef, folder: AttemptFolder) -> Runner | None:

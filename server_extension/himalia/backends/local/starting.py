@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from himalia.backends.base import AttemptRef
 from himalia.backends.local.environment import clean
 from himalia.backends.local.limits import LocalLimits
@@ -54,33 +56,53 @@ class Starting:
             os.close(lock)
 
     def _spawn(self, ref: AttemptRef, folder: AttemptFolder, plan: RunPlan, lock: int) -> int:
-        if is_full(folder.path):
-            raise Unavailable("The run cannot start: the disk is full.")
-        if folder.work.exists():
-            # What an earlier try left is not complete.
-            remove_tree(folder.work)
-        folder.work.mkdir(mode=0o700)
-        if plan.snapshot_digest is not None:
-            materialise(self._snapshots / plan.snapshot_digest.rpartition(":")[2], folder.work)
-        write_json(
-            folder.plan,
-            {
-                "run_id": ref.run_id,
-                "attempt": ref.attempt,
-                "runner": plan.runner,
-                "task": plan.task,
-                "environment": plan.environment,
-                "env": {**clean(os.environ), **plan.env},
-                "limits": self._limits.of_run(plan.resources),
-                "log_bytes": self._log_limit_bytes,
-                "timeout_seconds": plan.timeout_seconds,
-                "grace_seconds": plan.grace_seconds,
-            },
-        )
-        # From here on the attempt counts as started: without a result it is lost, not free.
-        write_json(folder.started, {"at": now()})
+        own: dict[str, JsonValue] = {
+            "env": {**clean(os.environ), **plan.env},
+            "limits": self._limits.of_run(plan.resources),
+            "log_bytes": self._log_limit_bytes,
+        }
+        prepare(ref, folder, plan, self._snapshots, own)
         if plan.runner == RUNNER:
             pid = self._pool.start(folder, lock)
             if pid is not None:
                 return pid
         return spawn(plan.runner, folder, lock)
+
+
+def prepare(
+    ref: AttemptRef,
+    folder: AttemptFolder,
+    plan: RunPlan,
+    snapshots: Path,
+    own: dict[str, JsonValue],
+) -> None:
+    """Put all that a runner needs into a folder that was made and that nobody executes.
+
+    `own` is what the backend adds to what is planned.
+
+    :raises OSError: the snapshot is missing.
+    :raises Unavailable: no disk space.
+    """
+    if is_full(folder.path):
+        raise Unavailable("The run cannot start: the disk is full.")
+    if folder.work.exists():
+        # What an earlier try left is not complete.
+        remove_tree(folder.work)
+    folder.work.mkdir(mode=0o700)
+    if plan.snapshot_digest is not None:
+        materialise(snapshots / plan.snapshot_digest.rpartition(":")[2], folder.work)
+    write_json(
+        folder.plan,
+        {
+            "run_id": ref.run_id,
+            "attempt": ref.attempt,
+            "runner": plan.runner,
+            "task": plan.task,
+            "environment": plan.environment,
+            "timeout_seconds": plan.timeout_seconds,
+            "grace_seconds": plan.grace_seconds,
+            **own,
+        },
+    )
+    # From here on the attempt counts as started: without a result it is lost, not free.
+    write_json(folder.started, {"at": now()})
