@@ -14,6 +14,7 @@ from tornado.httpclient import HTTPResponse
 
 from himalia.control.launcher import stop_control
 from himalia.core.places import Places
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytest_plugins = [
     "pytest_jupyter.jupyter_server",
@@ -21,8 +22,6 @@ pytest_plugins = [
     "tests.servers.postgres",
     "tests.servers.stalls",
 ]
-
-PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.patience import PATIENCE_SECONDS
+
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ("server_extension/himalia", "hub/himalia_hub")
 EVERYTHING = (*PRODUCT, "tests", "benchmarks")
@@ -275,7 +277,11 @@ def test_what_control_loads_stays_light(package: str) -> None:
         f"print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []

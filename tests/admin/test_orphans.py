@@ -20,6 +20,7 @@ from himalia.kinds.base import RunPlan
 from himalia.kinds.job import JobSpec
 from himalia.runners.task import NotebookTask
 from tests.servers.estate import BOSS, CHAIR, Estate
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -43,7 +44,7 @@ async def test_processes_that_no_row_knows_are_found_and_ended(
         assert orphan.next_step
         await estate.administration.orphans.end(BOSS, orphan.id)
         await until(estate, ref, Phase.ENDED, Phase.LOST)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await estate.administration.orphans.all(BOSS):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         (entry,) = await estate.log()
@@ -125,7 +126,7 @@ async def sleeping(estate: Estate, root: Path) -> RunPlan:
 
 async def until(estate: Estate, ref: AttemptRef, *phases: Phase) -> None:
     """Wait until an attempt is in one of the phases."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
         seen = await estate.service.parts.backend.observe([ref])
         if seen[ref].phase in phases:

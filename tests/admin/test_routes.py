@@ -27,6 +27,7 @@ from himalia.handlers.openapi import document
 from himalia.handlers.routes import Route
 from himalia.kinds.registry import load_kinds
 from tests.servers.estate import AUDITOR, BOSS, CHAIR, Estate
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -74,7 +75,7 @@ async def client(estate: Estate) -> AsyncIterator[httpx.AsyncClient]:
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/admin/"
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as made:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as made:
         yield made
     server.stop()
     await server.close_all_connections()
@@ -216,7 +217,7 @@ async def test_changes_are_told_as_server_sent_events(
     ann = await estate.person("ann")
     workload = await estate.workload(ann)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE_SECONDS),
         client.stream("GET", "events", headers={"Admin": "boss"}) as answer,
     ):
         assert answer.headers["Content-Type"] == "text/event-stream"

@@ -18,6 +18,7 @@ from himalia.agents import AgentBackend, AgentPremises, Agents
 from himalia.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from himalia.core.model import Status
 from himalia.core.names import new_id
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.people import People, Resident, quick, served
 
 pytestmark = pytest.mark.asyncio
@@ -42,7 +43,7 @@ def about(pid: int) -> str:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110 - of another process nothing else tells
             await asyncio.sleep(0.05)
 

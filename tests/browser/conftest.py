@@ -22,10 +22,11 @@ import httpx
 import nbformat.v4
 import papermill
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from himalia.control.launcher import stop_control
 from himalia.core.places import Places
+from tests.servers.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "test-results/screenshots"
@@ -36,7 +37,7 @@ CONFIGURATIONS = (
 )
 REAL = Path(papermill.__file__).parent / "tests/notebooks"
 """Notebooks that another project wrote, shipped in its wheel."""
-PATIENCE_SECONDS = 60.0
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -180,7 +181,9 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 def _stop_runs(url: str, token: str) -> None:
     """Stop what still runs: it would go on without its server, as it should."""
     headers = {"Authorization": f"token {token}"}
-    with httpx.Client(base_url=f"{url}/himalia/api/", headers=headers, timeout=30) as rest:
+    with httpx.Client(
+        base_url=f"{url}/himalia/api/", headers=headers, timeout=PATIENCE_SECONDS
+    ) as rest:
         deadline = time.monotonic() + PATIENCE_SECONDS
         statuses = ["waiting", "queued", "starting", "running", "stopping"]
         while time.monotonic() < deadline:

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import httpx
 from playwright.sync_api import Page, expect
 
-expect.set_options(timeout=60_000)
-
 Visit = Callable[..., None]
 Notebook = Callable[..., str]
 

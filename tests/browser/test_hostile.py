@@ -14,8 +14,6 @@ import nbformat.v4
 import pytest
 from playwright.sync_api import Error, Page, Response, expect
 
-expect.set_options(timeout=60_000)
-
 ATTACK = "document.documentElement.dataset.canary='{0}';fetch('{1}/{0}');top.canary='{0}'"
 
 

@@ -13,8 +13,6 @@ Visit = Callable[..., None]
 Shoot = Callable[[str], None]
 Notebook = Callable[..., str]
 
-expect.set_options(timeout=60_000)
-
 
 def start(rest: httpx.Client, notebook: str, **spec: Any) -> dict[str, Any]:
     draft = {"spec": {"notebook": notebook, **spec}}

@@ -9,11 +9,11 @@ from typing import Any
 import nbformat
 from playwright.sync_api import Locator, Page, expect
 
+from tests.servers.patience import PATIENCE_SECONDS
+
 Visit = Callable[..., None]
 Shoot = Callable[[str], None]
 Notebook = Callable[..., str]
-
-expect.set_options(timeout=60_000)
 
 
 def test_a_job_runs_with_a_parameter_and_its_files_are_downloaded(
@@ -85,7 +85,7 @@ def _row(page: Page, name: str) -> Locator:
 
 def _reload_until(page: Page, row: Locator, text: str) -> None:
     """Press Reload until the list, which does not follow by itself, shows `text`."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         page.get_by_role("button", name="Reload").click()
         page.wait_for_timeout(500)

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import httpx
 from playwright.sync_api import Page, expect
 
-expect.set_options(timeout=60_000)
-
 
 def test_a_new_job_is_made_once_and_scheduled_with_its_next_times_shown_before(
     page: Page,

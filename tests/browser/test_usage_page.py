@@ -15,8 +15,6 @@ Visit = Callable[..., None]
 Shoot = Callable[[str], None]
 Notebook = Callable[..., str]
 
-expect.set_options(timeout=60_000)
-
 
 def run(rest: httpx.Client, name: str, **spec: Any) -> str:
     """Run a notebook to its end; returns the run's id."""

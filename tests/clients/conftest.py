@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from himalia.client import Client
-
-SECONDS = 60
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("HIMALIA_URL", "HIMALIA_TOKEN"):
             patch.delenv(name, raising=False)
         yield folder
-        subprocess.run([*HIMALIA, "control", "stop"], check=True, timeout=SECONDS)
+        subprocess.run([*HIMALIA, "control", "stop"], check=True, timeout=PATIENCE_SECONDS)
 
 
 HIMALIA = [sys.executable, "-c", "from himalia.cli import main; main()"]
@@ -60,7 +59,7 @@ def himalia(home: Path, tmp_path: Path) -> Run:
             text=True,
             cwd=tmp_path,
             env=os.environ | {"PYTHONUTF8": "1"} | environment,
-            timeout=SECONDS,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         return Ended(code=done.returncode, out=done.stdout, err=done.stderr)

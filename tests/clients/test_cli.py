@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.servers.patience import PATIENCE_SECONDS
+
 HIMALIA = [sys.executable, "-c", "from himalia.cli import main; main()"]
 
 
@@ -54,7 +56,7 @@ def test_interrupting_the_wait_says_that_the_run_goes_on(notebook: Any, client: 
     assert f"himalia job stop {run_id}" in rest
     assert client.runs.get(run_id).status == "running"
     client.runs.stop(run_id)
-    assert client.runs.wait(run_id, timeout_seconds=60).status == "stopped"
+    assert client.runs.wait(run_id, timeout_seconds=PATIENCE_SECONDS).status == "stopped"
 
 
 def _waiting_for(path: Path) -> Any:

@@ -18,6 +18,7 @@ from traitlets.config import Config
 
 from himalia import views
 from himalia.core.model import Status
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -109,7 +110,9 @@ def test_a_kernel_shows_progress_by_updates(home: Path, tmp_path: Path, notebook
             new_code_cell("%himalia run inner.ipynb --wait"),
         ]
     )
-    NotebookClient(outer, resources={"metadata": {"path": str(tmp_path)}}, timeout=60).execute()
+    NotebookClient(
+        outer, resources={"metadata": {"path": str(tmp_path)}}, timeout=PATIENCE_SECONDS
+    ).execute()
     (output,) = outer.cells[1].outputs
     assert output.output_type == "display_data"
     assert "succeeded" in output.data["text/html"]

@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 import himalia
 from himalia.client import Client
 from himalia.core.model import Status
+from tests.servers.patience import PATIENCE_SECONDS
 
 TOUR = Path(himalia.__file__).parent / "tour"
 
@@ -25,7 +26,9 @@ def tour(tmp_path: Path) -> Path:
 
 def test_the_tour_runs_from_top_to_bottom(home: Path, tour: Path) -> None:
     notebook = nbformat.read(tour / "tour.ipynb", as_version=4)
-    NotebookClient(notebook, resources={"metadata": {"path": str(tour)}}, timeout=60).execute()
+    NotebookClient(
+        notebook, resources={"metadata": {"path": str(tour)}}, timeout=PATIENCE_SECONDS
+    ).execute()
     text = json.dumps(notebook.cells, ensure_ascii=False)
     assert "succeeded" in text
     assert "Nuuk: 5 days" in text

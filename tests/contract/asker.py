@@ -24,9 +24,7 @@ from himalia.core.names import new_id
 from himalia.core.service import Caller, WorkloadService
 from himalia.core.spec import Spec
 from himalia.kinds.job import JobSpec
-
-_LONG = 60.0
-"""Seconds that a busy machine may take for what is awaited."""
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 @dataclass(kw_only=True)
@@ -76,7 +74,7 @@ class Asker:
 
     async def until(self, run_id: str, *statuses: Status) -> Run:
         """Wait until the run has one of the statuses; it may not end otherwise."""
-        async with asyncio.timeout(_LONG):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 run = await self.service.runs.get(self.caller, run_id)
                 if run.status in statuses:
@@ -91,7 +89,7 @@ class Asker:
 
     async def events(self, run_id: str, after: str | None = None) -> list[RunEvent]:
         """Return all events of a run that ends, or those after an event."""
-        async with asyncio.timeout(_LONG):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             stream = self.service.runs.events(self.caller, run_id, after=after)
             return [event async for event in stream]
 

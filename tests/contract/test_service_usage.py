@@ -15,6 +15,7 @@ from himalia.core.model import RerunDraft, Status
 from himalia.core.service import Caller
 from himalia.core.team import By, Notice, Person, Quota, SessionReport, TokenRequest, UsageEntry
 from himalia.store.team import TeamStore
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -101,7 +102,7 @@ async def test_a_run_beyond_the_quota_waits_and_says_why(alice: Any, quota: Rule
     first = await alice.create(alice.notebook("long.ipynb", "import time; time.sleep(30)"))
     await alice.until(first.last_run.id, Status.STARTING, Status.RUNNING)
     second = await alice.create(alice.notebook("quick.ipynb", "1"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             waiting = await alice.service.runs.get(alice.caller, second.last_run.id)
             if waiting.reason is not None:

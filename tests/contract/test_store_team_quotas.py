@@ -277,7 +277,6 @@ class Rush:
                 assert standing.memory_bytes <= (quota.memory_bytes or 99 * GIB)
 
 
-@pytest.mark.timeout(90)
 async def test_200_submits_and_claims_at_once_never_exceed_a_quota(
     open_store: Callable[[], Store], make: Any
 ) -> None:

@@ -21,8 +21,7 @@ from himalia.core.places import Places
 from himalia.core.service import Caller, WorkloadService
 from himalia.kinds.job import JobSpec
 from himalia.remote import RemoteService
-
-PATIENCE_SECONDS = 60.0
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 def control_processes(home: Path) -> list[psutil.Process]:

@@ -16,6 +16,7 @@ import pytest
 from himalia.control.launcher import ensure_control, find_control, stop_control
 from himalia.control.lock import FileLock
 from himalia.core.errors import Unavailable
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -35,7 +36,11 @@ async def test_there_is_none_until_somebody_needs_it(places):
 async def test_many_starters_in_many_processes_get_one_control(places, controls):
     def start():
         return subprocess.run(
-            [sys.executable, "-c", _START], capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", _START],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=True,
         ).stdout.strip()
 
     sockets = await asyncio.gather(
@@ -122,7 +127,11 @@ async def test_a_second_one_leaves_the_first_alone(places, service, caller):
     first = await service.status(caller)
     code = "import himalia.control.serve as s; s._PREDECESSOR_SECONDS = 0.1; s.main()"
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", code], capture_output=True, timeout=60, check=False
+        subprocess.run,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert b"another control runs already" in done.stderr

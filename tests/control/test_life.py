@@ -13,14 +13,13 @@ from himalia.control.idle import Idleness
 from himalia.control.launcher import ensure_control, stop_control
 from himalia.core.model import RunEvent, Status
 from himalia.handlers.streams import Streams
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
-_PATIENCE_SECONDS = 60.0
-
 
 async def _gone(controls):
-    await asyncio.to_thread(psutil.wait_procs, controls(), _PATIENCE_SECONDS)
+    await asyncio.to_thread(psutil.wait_procs, controls(), PATIENCE_SECONDS)
     assert controls() == []
 
 
@@ -57,7 +56,7 @@ async def test_who_follows_a_run_goes_on_when_control_comes_back(
     await until(run.id, Status.RUNNING)
     seen: list[RunEvent] = []
     async with (
-        asyncio.timeout(_PATIENCE_SECONDS),
+        asyncio.timeout(PATIENCE_SECONDS),
         aclosing(service.runs.events(caller, run.id)) as events,
     ):
         async for event in events:
@@ -130,7 +129,7 @@ class _Rows:
 async def test_it_ends_only_when_nothing_needs_it(needed, ends):
     idleness = Idleness(store=_Rows(**needed), streams=Streams(), seconds=0.02)
     waiting = asyncio.ensure_future(idleness.wait())
-    done, _ = await asyncio.wait({waiting}, timeout=0.5 if not ends else 10)
+    done, _ = await asyncio.wait({waiting}, timeout=0.5 if not ends else PATIENCE_SECONDS)
     waiting.cancel()
     assert bool(done) == ends
 
@@ -144,7 +143,7 @@ async def test_it_does_not_end_while_somebody_is_being_answered():
         done, _ = await asyncio.wait({waiting}, timeout=0.3)
         assert not done
     now = 40.0
-    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, PATIENCE_SECONDS)
 
 
 async def test_who_is_being_answered_when_it_stops_gets_the_answer():
@@ -153,4 +152,4 @@ async def test_who_is_being_answered_when_it_stops_gets_the_answer():
         stopping = asyncio.ensure_future(idleness.answered(60))
         done, _ = await asyncio.wait({stopping}, timeout=0.2)
         assert not done
-    await asyncio.wait_for(stopping, 10)
+    await asyncio.wait_for(stopping, PATIENCE_SECONDS)

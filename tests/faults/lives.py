@@ -29,10 +29,10 @@ from himalia.core.service import Caller, RunQuery
 from himalia.core.spec import Condition, Dependency, Notification, Retention
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 
 _log = logging.getLogger("lives")
 
-LIFE_SECONDS = 60
 NOT_REACHED, TOO_LONG = 7, 8
 
 
@@ -171,7 +171,7 @@ class Life:
 
     async def stop(self, key: str) -> None:
         run_id = await self.acknowledged(key)
-        async with asyncio.timeout(LIFE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (await self.service.runs.get(self.caller, run_id)).status != "running":  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         note(self.home / "stops", run_id)
@@ -188,7 +188,7 @@ class Life:
 
     async def quiet_schedule(self) -> Any:
         """Return the schedule once the tick of an earlier life was dealt with."""
-        async with asyncio.timeout(LIFE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 found = await self.service.schedules.get(self.caller, self.ids()["schedule"])
                 if found.next_tick_at is None or found.next_tick_at > datetime.now(UTC):
@@ -196,7 +196,7 @@ class Life:
                 await asyncio.sleep(0.02)
 
     async def drain(self) -> None:
-        async with asyncio.timeout(LIFE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await self.store.runs.counts() or await self.messages():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 

@@ -21,6 +21,7 @@ from himalia.core.places import Places
 from himalia.core.service import Caller, RunQuery
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 def limit_files(size: int) -> None:
@@ -45,7 +46,7 @@ async def live(home: Path, caller: Caller) -> dict[str, Any]:
         return run
 
     async def end_of(run: Run) -> Run:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (run := await service.runs.get(caller, run.id)).status.is_terminal:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return run

@@ -33,10 +33,12 @@ from himalia.store.base import Key, Store
 from himalia.store.sql import SqlStore
 from himalia.store.team_tables import people
 from tests.faults.load import Load
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.postgres import Postgres, binaries
+from tests.servers.stalls import allowed
 from tests.servers.tcp import TcpProxy
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.asyncio
 
 BACK_SECONDS = 10.0
 
@@ -140,7 +142,7 @@ async def test_094_a_server_that_restarts_or_crashes_loses_nothing(
                 await asyncio.to_thread(server.restart, how)
                 back_mono = time.monotonic()
                 while load.answered_mono < back_mono:
-                    assert time.monotonic() < back_mono + BACK_SECONDS
+                    assert time.monotonic() - back_mono < allowed(BACK_SECONDS, back_mono)
                     await asyncio.sleep(0.01)
 
         await load.go(trouble())
@@ -188,7 +190,7 @@ async def test_094_a_commit_whose_answer_was_lost_is_found_by_its_key(
         event.listen(store._database._engine, "commit", stall)
         sent = asyncio.create_task(store.runs.insert([run], key=key))
         async with _opened(server.url(base)) as other:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while not await other.runs.known([run.id]):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
         proxy.cut()
@@ -246,11 +248,13 @@ async def test_094_a_server_that_says_nothing_keeps_nobody_waiting_for_ever(
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(answer, Unavailable) for answer in answers)
         await proxy.heal()
-        async with asyncio.timeout(BACK_SECONDS):
+        healed_mono = time.monotonic()
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 with suppress(Unavailable):
                     await store.workloads.get("ann", "job", workload.id)
                     break
+        assert time.monotonic() - healed_mono < allowed(BACK_SECONDS, healed_mono)
 
 
 async def test_094_a_slow_server_is_waited_for(
@@ -279,10 +283,12 @@ async def test_094_a_server_without_a_connection_to_spare_is_asked_again(
         for other in others:
             other.close()
         run = _run(workload)
-        async with asyncio.timeout(BACK_SECONDS):
+        spare_mono = time.monotonic()
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not await store.runs.known([run.id]):
                 with suppress(HimaliaError):
                     await store.runs.insert([run])
+        assert time.monotonic() - spare_mono < allowed(BACK_SECONDS, spare_mono)
 
 
 async def test_094_transactions_that_entangle_are_done_again(server: Postgres, base: str) -> None:

@@ -23,10 +23,12 @@ from himalia.core.spec import Spec
 from himalia.kinds.job import JobSpec
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.postgres import Postgres
+from tests.servers.stalls import allowed
 from tests.servers.tcp import TcpProxy
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.asyncio
 
 BACK_SECONDS = 10.0
 
@@ -80,7 +82,7 @@ async def _submit(service: LocalService, caller: Caller) -> Run:
 
 
 async def _until(service: LocalService, caller: Caller, run_id: str, *wanted: Status) -> Run:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             with suppress(Unavailable):
                 run = await service.runs.get(caller, run_id)
@@ -109,7 +111,7 @@ async def test_094_a_run_that_is_on_while_the_database_is_gone_ends_as_it_should
     await proxy.heal()
     healed_mono = time.monotonic()
     ended = await _until(service, caller, run.id, Status.SUCCEEDED)
-    assert time.monotonic() < healed_mono + BACK_SECONDS
+    assert time.monotonic() - healed_mono < allowed(BACK_SECONDS, healed_mono)
     assert ended.attempt == 1
     assert tally.of("begin") == tally.of("end") == [f"{run.id}-1"]
     # And it takes up new work.
@@ -126,7 +128,7 @@ async def test_093_a_run_is_followed_through_a_control_that_does_not_hold_it(
     # Submitted where nothing starts: the other one finds it by itself.
     run = await _submit(other, caller)
     events: list[RunEvent] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         async for event in other.runs.events(caller, run.id):
             events.append(event)  # noqa: PERF401 - what came is looked at where it ends too late
     seen = [event.run.status for event in events if event.run is not None]
@@ -142,4 +144,4 @@ async def test_093_a_run_is_followed_through_a_control_that_does_not_hold_it(
     await other.runs.stop(caller, long.id)
     asked_mono = time.monotonic()
     await _until(other, caller, long.id, Status.STOPPED)
-    assert time.monotonic() < asked_mono + BACK_SECONDS
+    assert time.monotonic() - asked_mono < allowed(BACK_SECONDS, asked_mono)

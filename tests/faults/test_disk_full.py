@@ -19,6 +19,7 @@ from himalia.client import AsyncClient
 from himalia.control.launcher import stop_control
 from himalia.core.errors import Unavailable
 from himalia.core.model import Run, Status
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -79,7 +80,7 @@ async def _run(client: AsyncClient, notebook: Path) -> Run:
 
 
 async def _wait(client: AsyncClient, run: Run, *statuses: Status) -> Run:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (run := await client.runs.get(run.id)).status not in statuses:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return run
@@ -120,7 +121,7 @@ async def test_096_a_queued_run_waits_for_space_and_then_runs(
     # Enough is left for rows, not for a run.
     block.write_bytes(bytes(shutil.disk_usage(disk.folder).free - 3 * 2**20))
     run = await client.runs.start(job.id)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (run := await client.runs.get(run.id)).reason is None:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert run.status is Status.QUEUED
@@ -175,7 +176,7 @@ async def test_096_files_that_may_not_grow_refuse_work_and_lose_nothing(
     program = Path(__file__).with_name("quota.py")
     command = [sys.executable, str(program), str(tmp_path / "home"), str(tally.folder)]
     done = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         out, _ = await done.communicate()
     seen = json.loads(out)
     assert seen["refusals"]

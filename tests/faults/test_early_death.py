@@ -27,6 +27,7 @@ from himalia.kinds.base import RunPlan
 from himalia.kinds.job import JobSpec
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -68,7 +69,7 @@ class Site:
         return made.last_run
 
     async def end_of(self, run: Run) -> Run:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not (run := await self.service.runs.get(self.caller, run.id)).status.is_terminal:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return run
@@ -129,7 +130,7 @@ async def test_048_a_snapshot_that_vanished_fails_the_run_clearly(site: Site, ta
 
     site.backend.before = lose_the_inputs
     run = await site.submit()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (run := await site.service.runs.get(site.caller, run.id)).reason is None:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert run.status is not Status.SUCCEEDED

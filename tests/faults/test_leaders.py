@@ -28,6 +28,7 @@ from himalia.kinds.job import JobSpec
 from himalia.kinds.registry import load_kinds
 from himalia.store.base import Store
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.postgres import Postgres
 from tests.servers.tcp import TcpProxy
 
@@ -73,7 +74,7 @@ async def _leader(places: Places, holder: str, address: str) -> Process:
         sys.executable, str(program), str(places.home), holder, address, stdout=PIPE
     )
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         assert await process.stdout.readline() == b"leads\n"
     return process
 
@@ -128,7 +129,6 @@ async def _runs(store: Store) -> tuple[Run, ...]:
             return (await store.runs.list(OWNER, RunQuery(limit=200))).items
 
 
-@pytest.mark.timeout(150)
 async def test_093_leaders_that_flap_tick_once_and_reap_nothing_alive(
     store: Store, address: str, places: Places, proxy: TcpProxy, tally: Any
 ) -> None:
@@ -150,7 +150,7 @@ async def test_093_leaders_that_flap_tick_once_and_reap_nothing_alive(
             await _kill(leader)
         await asyncio.sleep(2)
         leaders = [await _leader(places, "three", address)]
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(runs := await _runs(store)) < 4 + SCHEDULES or not all(  # noqa: ASYNC110
                 run.status.is_terminal for run in runs
             ):

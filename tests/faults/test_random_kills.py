@@ -25,6 +25,7 @@ from himalia.core.errors import Unavailable
 from himalia.core.model import Run, Status
 from himalia.core.places import Places
 from himalia.core.spec import Notification, Retries
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -168,7 +169,7 @@ async def _kill_at_random(victims: Victims) -> Counter[str]:
     return kills
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_090_two_hundred_random_kills_lose_nothing_and_end_nothing_twice(
     places: Places, mark: str, tally: Any, hook: Any
 ) -> None:
@@ -187,7 +188,7 @@ async def test_090_two_hundred_random_kills_lose_nothing_and_end_nothing_twice(
     try:
         kills = await _kill_at_random(victims)
         done.set()
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(*work)
             ended = {
                 run_id: await user.follow(run_id) for user in users for run_id in user.acknowledged

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.tcp import TcpProxy
 
 pytestmark = pytest.mark.asyncio
@@ -62,7 +63,7 @@ async def test_a_cut_is_a_reset_and_new_connections_are_taken() -> None:
         assert await say(link, b"one\n") == b"one\n"
         proxy.cut()
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(link[0].read(), 5)
+            await asyncio.wait_for(link[0].read(), PATIENCE_SECONDS)
         link = await connect(proxy)
         assert await say(link, b"two\n") == b"two\n"
         link[1].close()
@@ -91,7 +92,7 @@ async def test_stalled_answers_belong_to_what_was_done() -> None:
         assert heard == [b"one\n"]
         proxy.cut()
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(link[0].read(), 5)
+            await asyncio.wait_for(link[0].read(), PATIENCE_SECONDS)
 
 
 async def test_slowness_is_added_in_both_directions() -> None:
@@ -110,7 +111,7 @@ async def test_who_vanished_refuses_until_healed_at_the_same_port() -> None:
         link = await connect(proxy)
         await proxy.vanish()
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(link[0].read(), 5)
+            await asyncio.wait_for(link[0].read(), PATIENCE_SECONDS)
         with pytest.raises(ConnectionRefusedError):
             await connect(proxy)
         await proxy.heal()
@@ -124,4 +125,4 @@ async def test_a_target_that_is_not_there_ends_the_connection() -> None:
     async with TcpProxy("127.0.0.1", 1) as proxy:
         link = await connect(proxy)
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(link[0].readexactly(1), 5)
+            await asyncio.wait_for(link[0].readexactly(1), PATIENCE_SECONDS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import himalia
+from tests.servers.patience import PATIENCE_SECONDS
 
 _LOADS = """
 import sys
@@ -37,7 +38,11 @@ def test_the_shipped_configuration_enables_it():
 
 def test_a_server_whose_user_runs_no_jobs_loads_nothing_heavy():
     done = subprocess.run(
-        [sys.executable, "-c", _LOADS], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", _LOADS],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
     )
     name, loaded = done.stdout.splitlines()
     assert name == "himalia"
@@ -61,5 +66,27 @@ def test_the_state_folder_can_be_chosen(
 def test_every_setting_of_the_extension_is_explained():
     (point,) = himalia._jupyter_server_extension_points()
     own = point["app"].class_own_traits(config=True)
-    assert set(own) == {"home", "report_seconds"}
+    assert set(own) == {"announcements", "home", "report_seconds"}
     assert all(trait.help.strip() for trait in own.values())
+
+
+@pytest.mark.parametrize(
+    ("url", "chosen", "is_quiet"),
+    [
+        ("", False, False),
+        ("http://127.0.0.1:9/", False, True),
+        ("http://127.0.0.1:9/", True, False),
+    ],
+)
+def test_at_a_hub_nobody_is_asked_about_news_unless_an_admin_wants_it(
+    jp_configurable_serverapp, jp_server_config, monkeypatch, url, chosen, is_quiet
+):
+    monkeypatch.setenv("HIMALIA_CONTROL_URL", url)
+    jp_server_config["HimaliaExtension"] = {"announcements": chosen}
+    app = jp_configurable_serverapp(config=jp_server_config)
+    hook = app.web_app.settings.get("page_config_hook")
+    assert (hook is not None) is is_quiet
+    if hook is not None:
+        page = hook(None, {"disabledExtensions": ["others"], "x": 1})
+        news = "@jupyterlab/apputils-extension:announcements"
+        assert page == {"disabledExtensions": ["others", news], "x": 1}

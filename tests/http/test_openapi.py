@@ -32,6 +32,7 @@ from himalia.handlers.openapi import document
 from himalia.handlers.routes import table
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 
 KINDS = load_kinds()
 DOCUMENT = document(KINDS.values())
@@ -107,7 +108,7 @@ def test_what_users_send_refuses_unknown_fields():
 
 def test_the_document_is_printed_by_the_module():
     command = [sys.executable, "-m", "himalia.handlers.openapi"]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE_SECONDS)
     assert json.loads(done.stdout) == DOCUMENT
 
 
@@ -170,5 +171,5 @@ def test_whatever_is_sent_is_answered_as_the_document_says(address, case):
             content_type_conformance,
             response_schema_conformance,
         ],
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
     )

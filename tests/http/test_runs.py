@@ -9,6 +9,8 @@ import psutil
 import pytest
 from tornado.tcpclient import TCPClient
 
+from tests.servers.patience import PATIENCE_SECONDS
+
 NOWHERE = "run-00000000000000000000000000"
 
 
@@ -165,7 +167,7 @@ async def test_084_who_stops_following_is_let_go_of_by_control_too(
     assert control.num_fds() >= before + 15
     for stream in followers:
         stream.close()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while control.num_fds() >= before + 10:  # noqa: ASYNC110 - another process's
             await asyncio.sleep(0.05)
     await api("POST", f"runs/{run_id}/stop")

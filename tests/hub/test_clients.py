@@ -15,9 +15,9 @@ import pytest
 
 from tests.servers.environment import server_python
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
-SECONDS = 120
 MAIN = "from himalia.cli import main; main()"
 
 
@@ -57,7 +57,7 @@ async def himalia(
             env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1", **environment},
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=PATIENCE_SECONDS,
             check=False,
             **options,
         )

@@ -17,6 +17,7 @@ import pytest
 from himalia_hub.loopback import is_loopback
 from tests.servers.environment import ROOT, proxy, server_python
 from tests.servers.hub import Hub, free_port
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import Visitor
 
 
@@ -29,7 +30,7 @@ def start(state: Path, *arguments: str, **environment: str) -> subprocess.Comple
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         env={**os.environ, **environment},
         cwd=state.parent,
         check=False,
@@ -85,7 +86,7 @@ def test_demo_logins_refuse_it_in_a_plain_jupyterhub_too(tmp_path: Path, lines: 
         [sys.executable, "-m", "jupyterhub", "-f", str(config)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         cwd=tmp_path,
         check=False,
     )

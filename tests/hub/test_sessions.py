@@ -14,9 +14,10 @@ import pytest
 
 from tests.hub.conftest import SECRET
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import Visitor
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.asyncio
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are made where the hub is root")
 
 
@@ -41,7 +42,7 @@ def as_account(hub: Hub, user: str, *command: str) -> subprocess.CompletedProces
         env={"PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -208,7 +209,7 @@ async def test_a_stopped_server_ends_with_all_that_it_started(hub: Hub) -> None:
     process = hub.server("frank")
     started = process.children(recursive=True)
     await hub.api("DELETE", "users/frank/server")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await asyncio.to_thread(psutil.wait_procs, [process, *started])
 
 

@@ -11,6 +11,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from tests.identity.person import Person, seconds_until
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 class Session:
@@ -97,7 +98,7 @@ async def answers(socket: WebSocketClientConnection) -> bool:
         "buffers": [],
     }
     await socket.write_message(json.dumps(message))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (said := await socket.read_message()) is not None:
             if "kernel_info_reply" in str(said):
                 return True
@@ -117,7 +118,7 @@ async def run(socket: WebSocketClientConnection, code: str) -> str:
     message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
     await socket.write_message(json.dumps({**message, "channel": "shell", "buffers": []}))
     printed = ""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             said = await socket.read_message()
             assert said is not None, "the socket was closed"

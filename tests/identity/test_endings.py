@@ -14,6 +14,8 @@ from tests.identity.person import WITHIN_SECONDS, Person, seconds_until
 from tests.identity.session import Session, answers, closed
 from tests.servers.hub import Hub
 from tests.servers.keycloak import Keycloak
+from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.stalls import allowed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -75,7 +77,7 @@ async def test_008_033_what_the_provider_takes_away_is_gone_everywhere(
     begun = time.monotonic()
     act(keycloak, erin_id)
     try:
-        async with asyncio.timeout(3 * WITHIN_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await asyncio.gather(closed(by_cookie), closed(by_token))
         sockets = time.monotonic() - begun
 
@@ -88,7 +90,7 @@ async def test_008_033_what_the_provider_takes_away_is_gone_everywhere(
         await seconds_until(is_out)
         spent = time.monotonic() - begun
         print(f"{act.__name__}: sockets {sockets:.1f} s, everything {spent:.1f} s")
-        assert spent < WITHIN_SECONDS
+        assert spent < allowed(WITHIN_SECONDS, begun)
     finally:
         restore(keycloak, erin_id)
     kernel = session.kernel
@@ -111,7 +113,8 @@ async def test_033_a_group_that_is_taken_away_is_gone_at_the_hub(
             model = (await hub.api("GET", "users/frida")).json()
             return model["groups"] == ["/research"] and not model["admin"]
 
-        assert await seconds_until(is_plain) < WITHIN_SECONDS
+        begun = time.monotonic()
+        assert await seconds_until(is_plain) < allowed(WITHIN_SECONDS, begun)
         assert await frida.is_in(), "still somebody who may be here"
 
 
@@ -123,9 +126,9 @@ async def test_009_logging_out_ends_every_tab_and_socket(session: Session) -> No
         begun = time.monotonic()
         page = await elsewhere.go("/hub/logout")
         assert page.url.path == "/hub/login"
-        async with asyncio.timeout(3 * WITHIN_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await closed(socket)
-        assert time.monotonic() - begun < WITHIN_SECONDS
+        assert time.monotonic() - begun < allowed(WITHIN_SECONDS, begun)
         for tab in (erin, elsewhere):
             assert not await tab.is_in()
             # The provider's session ended too: signing in asks for the password again.
@@ -146,9 +149,9 @@ async def test_008_a_token_that_is_revoked_at_the_hub_ends_its_sockets(session: 
     begun = time.monotonic()
     path = f"/hub/api/users/{NAME}/tokens/{made.json()['id']}"
     assert (await erin.ask("DELETE", path)).status_code == 204
-    async with asyncio.timeout(3 * WITHIN_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await closed(socket)
-    assert time.monotonic() - begun < WITHIN_SECONDS
+    assert time.monotonic() - begun < allowed(WITHIN_SECONDS, begun)
     assert await answers(own), "only what had that token"
 
 

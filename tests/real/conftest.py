@@ -23,6 +23,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from himalia import Client
 from himalia.control.launcher import stop_control
 from himalia.core.model import Run
+from tests.servers.patience import PATIENCE_SECONDS
 
 HERE = Path(__file__).resolve().parent
 
@@ -131,7 +132,7 @@ def by_nbclient(sources: Path, tmp_path: Path) -> Any:
         status, reason = "succeeded", None
         try:
             NotebookClient(
-                notebook, timeout=60, kernel_name="python3", resources=resources
+                notebook, timeout=PATIENCE_SECONDS, kernel_name="python3", resources=resources
             ).execute()
         except CellExecutionError:
             status, reason = "failed", "cell_failed"

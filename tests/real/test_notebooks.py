@@ -11,7 +11,7 @@ import pytest
 
 NAMES = (Path(__file__).resolve().parent / "notebooks.txt").read_text().splitlines()
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.real
 
 # What differs from one execution to the next, in the same kernel too.
 VOLATILE = (

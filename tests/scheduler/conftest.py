@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.servers.patience import PATIENCE_SECONDS
+
 with warnings.catch_warnings():
     # Upstream's models use what SQLAlchemy 2.1 has deprecated.
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -19,7 +21,6 @@ with warnings.catch_warnings():
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "server_extension/jupyter-config-scheduler/jupyter_jupyter_scheduler_config.json"
-PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture

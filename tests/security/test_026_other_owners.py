@@ -24,6 +24,7 @@ from himalia.handlers.routes import table
 from himalia.kinds.job import JobSpec
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -73,7 +74,7 @@ async def ask(service, tmp_path, unused_tcp_port):
             body=body,
             allow_nonstandard_methods=True,
             raise_error=False,
-            request_timeout=60,
+            request_timeout=PATIENCE_SECONDS,
         )
 
     yield send
@@ -94,7 +95,7 @@ async def alices(service, tmp_path):
     alice = Caller(owner="alice", root=tmp_path)
     draft = WorkloadDraft[JobSpec](spec=JobSpec(notebook=f"{SECRET}.ipynb", tags=(SECRET,)))
     job = await service.workloads.create(alice, "job", draft)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             run = await service.runs.get(alice, job.last_run.id)
             if run.status.is_terminal:

@@ -20,6 +20,7 @@ from himalia.handlers.control import control_application
 from himalia.handlers.routes import table
 from himalia.handlers.streams import KEEP_ALIVE, Streams, follow
 from himalia.kinds.registry import load_kinds
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -70,7 +71,7 @@ async def test_084_one_owners_streams_are_limited_and_anothers_are_not(served):
     _, streams, port = served
     opened = [await open_stream(port) for _ in range(2)]
     client = SimpleAsyncHTTPClient(force_instance=True)
-    request = HTTPRequest(f"http://127.0.0.1:{port}{PATH}", request_timeout=30)
+    request = HTTPRequest(f"http://127.0.0.1:{port}{PATH}", request_timeout=PATIENCE_SECONDS)
     refused = await client.fetch(request, raise_error=False)
     assert refused.code == 429
     assert refused.headers["Retry-After"]
@@ -88,8 +89,8 @@ async def test_084_who_leaves_makes_room_and_nothing_reads_on(served):
     stream = await open_stream(port)
     assert streams.count == 1
     stream.close()
-    await asyncio.wait_for(service.closed.wait(), 30)
-    async with asyncio.timeout(30):
+    await asyncio.wait_for(service.closed.wait(), PATIENCE_SECONDS)
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while streams.count:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 

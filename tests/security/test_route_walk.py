@@ -24,6 +24,7 @@ from himalia.handlers.control import PREFIX, control_application
 from himalia.handlers.peer import only_user
 from himalia.handlers.routes import table
 from himalia.kinds.registry import load_kinds
+from tests.servers.patience import PATIENCE_SECONDS
 
 ROUTES = table(load_kinds().values())
 UNSAFE = tuple(route for route in ROUTES if route.method != "GET")
@@ -59,7 +60,7 @@ def ask(jp_serverapp, http_server_client, jp_base_url):
             body=b"{}" if method in ("POST", "PUT", "PATCH") else None,
             follow_redirects=False,
             raise_error=False,
-            request_timeout=60,
+            request_timeout=PATIENCE_SECONDS,
         )
 
     return send
@@ -220,7 +221,7 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
+        self.sock.settimeout(PATIENCE_SECONDS)
         self.sock.connect(self._path)
 
 

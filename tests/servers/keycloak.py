@@ -25,12 +25,13 @@ from typing import Any, Self
 import httpx
 import pytest
 
+from tests.servers.patience import PATIENCE_SECONDS
+
 VERSION = "26.4.0"
 _SHA256 = "1b6a11a2726ac8a8dc9c91d5fafe989a75ce4f1622d7f7b45c21d5bc16629c0a"
 _CENTRAL = "https://repo.maven.apache.org/maven2"
 _FILE = f"keycloak-quarkus-dist-{VERSION}.zip"
 _REALMS = Path(__file__).resolve().parents[1] / "identity"
-_START_SECONDS = 120.0
 TEAM = "team"
 PARTNER = "partner"
 CLIENT = "himalia"
@@ -71,7 +72,7 @@ def _fetch(folder: Path) -> Path:
         return folder / _FILE
     url = f"{_CENTRAL}/org/keycloak/keycloak-quarkus-dist/{VERSION}/{_FILE}"
     with (
-        httpx.stream("GET", url, timeout=60, follow_redirects=True) as answer,
+        httpx.stream("GET", url, timeout=PATIENCE_SECONDS, follow_redirects=True) as answer,
         (folder / _FILE).open("wb") as file,
     ):
         answer.raise_for_status()
@@ -90,7 +91,7 @@ class Keycloak:
         self.secret = secrets.token_urlsafe(24)
         self._password = secrets.token_urlsafe(16)
         self._process: subprocess.Popen[bytes] | None = None
-        self._http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS, trust_env=False)
         self._token_until = 0.0
 
     def __enter__(self) -> Self:
@@ -128,7 +129,7 @@ class Keycloak:
         self._process = subprocess.Popen(
             command, env=environment, stdout=self._log, stderr=self._log, start_new_session=True
         )
-        end = time.monotonic() + _START_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while "Listening on" not in (said := self.log()):
             if self._process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"Keycloak did not start:\n{said[-3000:]}")

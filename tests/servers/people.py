@@ -33,6 +33,7 @@ from himalia.store.sql import SqlStore
 from himalia_hub.accounts import Accounts
 from himalia_hub.settings import Himalia
 from tests.servers.environment import server_python
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 class People:
@@ -159,7 +160,7 @@ class Resident:
     async def until(self, run: Run | None, *statuses: Status) -> Run:
         """Wait until a run has one of these statuses."""
         assert run is not None
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 now = await self._service.runs.get(self.caller, run.id)
                 if now.status in statuses:

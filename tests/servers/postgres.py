@@ -26,9 +26,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.servers.patience import PATIENCE_SECONDS
+
 USER = "himalia"
 PASSWORD = "not-for-any-log"  # The server asks for none; tests look for it where it must not be.
-_PATIENCE_SECONDS = 30.0
 _SETTINGS = {
     # A test's server need not outlive a loss of power, and its databases are many and small.
     "fsync": "off",
@@ -76,7 +77,7 @@ class Postgres:
         options = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C"]
         data = str(self._folder / "data")
         made = self._spawn("initdb", *options, f"--username={USER}", f"--pgdata={data}")
-        if made.wait(_PATIENCE_SECONDS) != 0:
+        if made.wait(PATIENCE_SECONDS) != 0:
             raise RuntimeError(f"PostgreSQL could not be set up:\n{self.log()}")
         self.start()
         return self
@@ -99,7 +100,7 @@ class Postgres:
         """Start, on the same port and data as before, and wait until it answers."""
         settings = [f"--{name}={value}" for name, value in self._settings.items()]
         places = ["-D", str(self._folder / "data"), "-k", str(self._folder), "-p", str(self.port)]
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if self._process is None or self._process.poll() is not None:
                 # What a killed one left, another may have to wait for.
@@ -112,7 +113,7 @@ class Postgres:
         """End it: with SIGINT as after an admin's restart, with SIGKILL as after a crash."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(_PATIENCE_SECONDS)
+            self._process.wait(PATIENCE_SECONDS)
             self._process = None
 
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60.0
 SERVICE = "/services/himalia/"
 
 

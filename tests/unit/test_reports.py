@@ -11,6 +11,7 @@ import pytest
 from himalia.core.errors import Unavailable
 from himalia.core.team import ServerState, SessionReport
 from himalia.reports import Reports
+from tests.servers.patience import PATIENCE_SECONDS
 
 LOG = logging.getLogger(__name__)
 IDLE = SessionReport()
@@ -48,7 +49,7 @@ class Session:
 
 async def reported(control: Control) -> None:
     control.told.clear()
-    await asyncio.wait_for(control.told.wait(), 5)
+    await asyncio.wait_for(control.told.wait(), PATIENCE_SECONDS)
 
 
 async def test_the_first_report_comes_at_once_and_what_does_not_change_is_not_sent_again() -> None:

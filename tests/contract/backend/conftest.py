@@ -22,9 +22,9 @@ from himalia.core.places import Places
 from himalia.core.spec import Resources
 from himalia.kinds.base import RunPlan
 from himalia.runners.task import RUNNER, NotebookTask
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.people import People, quick
 
-_PATIENCE_SECONDS = 90
 _ENDS = (Phase.ENDED, Phase.LOST)
 
 
@@ -107,7 +107,7 @@ class Bench:
 
     async def until(self, ref: AttemptRef, is_so: Callable[[Observation], bool]) -> Observation:
         """Observe at every change until it is so."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not is_so(seen := await self.look(ref)):
                 await self.backend.changes()
             return seen

@@ -13,10 +13,9 @@ import pytest
 
 from himalia.backends.base import AttemptRef, Phase
 from himalia.core.model import Status
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
-
-_PATIENCE_SECONDS = 90
 
 
 def runner_pid(bench: Any, ref: AttemptRef) -> int:
@@ -169,7 +168,7 @@ async def test_an_attempt_whose_runner_was_killed_is_lost_with_all_it_started(
     assert seen.outcome is None
     assert seen.reason is not None
     for pid in children.read_text().split():
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while _is_alive(int(pid)):  # noqa: ASYNC110 - of another process nothing else tells
                 await asyncio.sleep(0.02)
     await bench.backend.start(ref, bench.plan("1"))

@@ -10,8 +10,6 @@ from himalia.core.errors import NotFound
 
 pytestmark = pytest.mark.asyncio
 
-_PATIENCE_SECONDS = 90
-
 
 async def test_the_log_is_read_from_any_place(bench: Any) -> None:
     ref = bench.ref()

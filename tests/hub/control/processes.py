@@ -24,8 +24,7 @@ import psutil
 from himalia_hub.state import State
 from tests.servers.environment import server_python
 from tests.servers.hub_api import HubApiServer, User
-
-_START_SECONDS = 40.0
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 @dataclass(kw_only=True)
@@ -42,7 +41,7 @@ class Process:
 
     async def listens(self) -> None:
         """Wait until it listens, and note where."""
-        end = time.monotonic() + _START_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while " listens at " not in self.log():
             assert self.child.poll() is None, self.log()
             assert time.monotonic() < end, self.log()
@@ -52,12 +51,12 @@ class Process:
     async def ask(self, path: str, token: str | None = None, **more: Any) -> httpx.Response:
         """Ask it."""
         headers = {"Authorization": f"token {token}"} if token else {}
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as client:
             return await client.request(
                 more.pop("method", "GET"), f"{self.url}{path}", headers=headers, **more
             )
 
-    async def ready(self, status: int = 200, *, seconds: float = _START_SECONDS) -> float:
+    async def ready(self, status: int = 200, *, seconds: float = PATIENCE_SECONDS) -> float:
         """Wait until it says that it is ready, or is not; return how long that took."""
         began = time.monotonic()
         while (await self.ask("health/ready")).status_code != status:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,12 +33,15 @@ from himalia.store.sql import SqlStore
 from himalia_hub.control.handlers import ADMIN, Gate, hub_application, hub_handlers
 from himalia_hub.control.hub_api import HubApi
 from himalia_hub.control.roll import Rolls
+from himalia_hub.control.run_tokens import RunTokens
 from himalia_hub.control.sessions import HubServers, LocalHub, Sessions
 from himalia_hub.control.tokens import Tokens, TokenTimes
 from himalia_hub.control.verdicts import Rules
 from tests.hub.control.conftest import queued_run
 from tests.hub.control.test_control_culler import Broker
 from tests.servers.hub_api import EVERYTHING, HubApiServer, User
+from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.stalls import allowed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -124,7 +128,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     asking = HubApi(hub.url, hub.service_token)
     async with (
         served(asking, tmp_path_factory.mktemp("control")) as (store, url),
-        httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as client,
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE_SECONDS) as client,
     ):
         # What waits goes on waiting.
         await store.team.notices.put(Notice(is_draining=True, changed_at=datetime.now(UTC)))
@@ -226,6 +230,18 @@ async def test_auditors_look_and_admins_act(site, route):
         assert answer.status_code != 403
 
 
+async def test_a_job_that_would_start_another_is_told_where_to_do_that(site):
+    await site.ask("GET", "status", "alice")
+    run = await queued_run(site.store, site.alice.owner)
+    given = await RunTokens(site.store.team.grants, "http://control/").env(run)
+    site.tokens["run"] = given["HIMALIA_TOKEN"]
+    assert (await site.ask("GET", "jobs", "run")).status_code == 200
+    draft = {"spec": {"notebook": "sums.ipynb"}}
+    refused = await site.ask("POST", "jobs", "run", json=draft)
+    assert refused.status_code == 403
+    assert "Do that in a session" in refused.json()["error"]["message"]
+
+
 async def test_026_nobody_gets_at_what_is_anothers(site):
     await site.ask("GET", "status", "alice")
     run = await queued_run(site.store, site.alice.owner)
@@ -303,8 +319,10 @@ async def test_008_a_stream_ends_soon_after_its_token(site):
         parts = answer.aiter_raw()
         assert b"event: run" in await anext(parts)
         del site.hub.tokens[site.tokens["short"]]
-        async with asyncio.timeout(5):
+        begun = time.monotonic()
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert b"event: end" not in b"".join([part async for part in parts])
+        assert time.monotonic() - begun < allowed(5, begun)
     assert (await site.client.get(path, headers=headers)).status_code == 401
 
 

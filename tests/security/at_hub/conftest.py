@@ -11,10 +11,10 @@ import pytest_asyncio
 
 from tests.security.at_hub.places import Walk
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import Visitor
 from tests.servers.walk import record
 
-_PATIENCE_SECONDS = 60.0
 _CONFIG = """
 c.JupyterHub.load_groups = {{"physics": {{"users": ["alice", "gerda"]}}}}
 c.Himalia.group_admins = {{"physics": ["gerda"]}}
@@ -117,7 +117,7 @@ async def start_server(visitor: Visitor) -> None:
     path = f"/hub/api/users/{visitor.name}"
     answer = await visitor.ask("POST", f"{path}/server")
     assert answer.status_code in {201, 202}, answer.text
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             answer = await visitor.ask("GET", path)
             if answer.json()["servers"].get("", {}).get("ready"):

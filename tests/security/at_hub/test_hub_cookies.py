@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.security.at_hub.places import LEAVING, PLACES
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import AS_PAGE, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -80,7 +81,7 @@ async def raw(port, text):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(text.encode())
-        line = await asyncio.wait_for(reader.readline(), 10)
+        line = await asyncio.wait_for(reader.readline(), PATIENCE_SECONDS)
         return int(line.split()[1]) if line else None
     except ConnectionError:
         return None

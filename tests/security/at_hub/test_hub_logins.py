@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.servers.hub import TOKEN, Hub
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import AS_PAGE, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -151,7 +152,9 @@ async def test_088_attempts_cost_neither_memory_nor_log(hub: Hub, behind: str) -
             answer = await client.post("/hub/api/users/x/tokens", json=asked, headers=where)
             assert answer.status_code == 403
 
-    async with httpx.AsyncClient(base_url=behind, trust_env=False, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=behind, trust_env=False, timeout=PATIENCE_SECONDS
+    ) as client:
         await attempt(client, 300)
         memory, log = process.memory_info().rss, hub.log_file.stat().st_size
         await attempt(client, _ATTEMPTS)
@@ -196,7 +199,7 @@ async def test_008_any_authenticators_hub_tells_of_changes(hub: Hub) -> None:
     assert made.status_code == 201
     token = (await hub.api("POST", "users/emil/tokens")).json()
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=60) as client,
+        httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as client,
         client.stream(
             "GET",
             f"{hub.url}/hub/api/himalia/changes",

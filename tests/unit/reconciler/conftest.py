@@ -42,6 +42,7 @@ from himalia.kinds.base import Kind, Pin, RunPlan
 from himalia.kinds.registry import Kinds
 from himalia.store.base import Store
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 
 OWNER = "alice"
 
@@ -348,7 +349,7 @@ class World:
 
     async def until(self, condition: Callable[[], Any | Awaitable[Any]]) -> Any:
         """Wait until `condition` gives something true, and return it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 result = condition()
                 if inspect.isawaitable(result):

@@ -17,6 +17,7 @@ from himalia.core.loop import Loop
 from himalia.core.model import Reason, Run, Snapshot, Status
 from himalia.core.names import attempt_name
 from himalia.core.spec import Spec
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.unit.reconciler.conftest import ScriptedBackend
 
 pytestmark = pytest.mark.asyncio
@@ -139,7 +140,7 @@ async def test_what_another_leads_is_left_alone_until_it_leads_no_more(tmp_path:
     assert steps == []
     leads.set()
     loop.wake()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not steps:  # noqa: ASYNC110 - the loop tells nobody
             await asyncio.sleep(0.01)
     await loop.stop()

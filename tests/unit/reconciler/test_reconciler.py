@@ -13,6 +13,7 @@ from himalia.core.errors import InvalidInput, Unavailable
 from himalia.core.model import Reason, Status
 from himalia.core.names import attempt_name
 from himalia.core.spec import Retries
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
 
@@ -47,7 +48,7 @@ async def test_waking_it_starts_a_run_without_waiting_for_a_sweep(world: Any) ->
         with reconciler.listen(run.id) as changed:
             reconciler.wake()
             while not (await world.run(run.id)).status.is_terminal:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     await changed.wait()
                 changed.clear()
         seconds.append(time.monotonic() - began)

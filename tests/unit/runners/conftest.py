@@ -24,11 +24,10 @@ from himalia.runners.attempt import AttemptFolder
 from himalia.runners.events import read_cells
 from himalia.runners.log import read_log
 from himalia.runners.task import RUNNER, NotebookTask
+from tests.servers.patience import PATIENCE_SECONDS
 
-_PATIENCE_SECONDS = 90
 
-
-def wait_until(condition: Callable[[], object], seconds: float = _PATIENCE_SECONDS) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -14,6 +14,8 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import from_dict
 
+from tests.servers.patience import PATIENCE_SECONDS
+
 CELLS = [
     "from IPython.display import HTML, Markdown, clear_output, display, update_display\nimport sys",
     "print('out'); print('err', file=sys.stderr); print('out again')",
@@ -196,7 +198,7 @@ def test_a_kernel_ends_when_its_runner_does(runs: Any, make_document: Any) -> No
     kernel = int(run.log)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while Path(f"/proc/{kernel}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

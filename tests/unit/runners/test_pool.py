@@ -19,6 +19,7 @@ from himalia.backends.local.pool import Pool
 from himalia.backends.local.starting import Starting
 from himalia.core.places import Places
 from himalia.runners.pair import receive_attempt
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def pool_runs(runs: Any, pool: Pool, tmp_path: Path) -> Any:
 
 
 def until(condition: Any) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
