@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from traitlets.config import Config
 
-from himalia_hub import discretion, entrance, roles
+from himalia_hub import departure, discretion, entrance, hosts, roles
 from himalia_hub.banner import Banner
 from himalia_hub.later import Later, LaterList, entries_of, items_of
 from himalia_hub.readiness import warn_of
@@ -20,6 +19,7 @@ _COOKIE_DAYS = 7.0
 _KEPT = Path(__file__).with_name("kept.py")
 _TOKEN_CACHE_SECONDS = 5
 """How long a session may go by what the hub said of a token; ours within 10 s in all."""
+_OPENER = "Cross-Origin-Opener-Policy"
 _START_SECONDS = 120
 """For a server on a busy machine; one that ends before says so at once."""
 _PROXY_CHECK_SECONDS = 1
@@ -37,6 +37,7 @@ def configure(c: Config) -> None:
         return
     file = sys._getframe(1).f_globals.get("__file__", "jupyterhub_config.py")  # noqa: SLF001
     discretion.keep()
+    departure.guard()
     entrance.furnish()
     _set_hub(c, Path(file).absolute())
     _set_security(c)
@@ -56,6 +57,7 @@ def _set_hub(c: Config, file: Path) -> None:
     _first(c.ConfigurableHTTPProxy, "check_running_interval", _PROXY_CHECK_SECONDS)
     hub.custom_scopes = roles.custom_scopes() | entries_of(hub.custom_scopes)
     hub.template_vars = {"announcement": Banner(c)} | entries_of(hub.template_vars)
+    hub.template_paths = [*items_of(hub.template_paths), str(hosts.TEMPLATES)]
     hub.load_roles = LaterList(
         items_of(hub.load_roles), c, lambda some, its: roles.complete(some, its.group_admins)
     )
@@ -69,12 +71,14 @@ def _set_security(c: Config) -> None:
     _first(hub, "cookie_secret_file", Later(c, lambda its, _: _cookie_secret(its)))
     _first(hub, "cookie_max_age_days", _COOKIE_DAYS)
     # Bound to one host each: a sibling's page can neither set nor read them.
-    _first(hub, "cookie_host_prefix_enabled", Later(c, lambda _, its: _has_own_https(its)))
+    _first(hub, "cookie_host_prefix_enabled", Later(c, lambda _, its: hosts.has_own_https(its)))
     _first(c.CryptKeeper, "keys", Later(c, lambda its, _: [_key(its)]))
     proxy_token = Later(c, lambda its, _: _state(its).secret("proxy-token"))
     _first(c.ConfigurableHTTPProxy, "auth_token", proxy_token)
     settings = entries_of(hub.tornado_settings)
     settings["cookie_options"] = {"samesite": "Lax"} | settings.get("cookie_options", {})
+    # A page that opens one of the hub's gets no hold of it.
+    settings["headers"] = {_OPENER: "same-origin"} | settings.get("headers", {})
     hub.tornado_settings = settings
 
 
@@ -120,8 +124,9 @@ def _state(settings: Himalia) -> State:
     return State(settings.folder).prepare()
 
 
-def _spawner(settings: Himalia, _: Config) -> str:
+def _spawner(settings: Himalia, c: Config) -> str:
     warn_of(settings)
+    hosts.warn_of(c)
     return "himalia_hub.spawner.HimaliaSpawner"
 
 
@@ -162,9 +167,3 @@ def _cookie_secret(settings: Himalia) -> str:
 
 def _key(settings: Himalia) -> bytes:
     return bytes.fromhex(_state(settings).secret("crypt-key"))
-
-
-def _has_own_https(c: Config) -> bool:
-    """Tell whether every user has a host of their own, behind TLS."""
-    host = str(c.JupyterHub.get("subdomain_host") or "")
-    return urlsplit(host).scheme == "https"

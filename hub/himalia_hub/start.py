@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -119,11 +118,7 @@ class Supervisor:
                     mended = now
 
     def _say_where(self) -> None:
-        parts = urlsplit(self._plan.bind_url)
-        host = parts.hostname if parts.hostname not in {"", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared
-        shown = f"[{host}]" if ":" in str(host) else host
-        place = f"{parts.scheme}://{shown}{f':{parts.port}' if parts.port else ''}"
-        sys.stderr.write(f"\n  Himalia's hub is at {place}{self._plan.base_url}\n")
+        sys.stderr.write(f"\n  Himalia's hub is at {self._plan.public_url}\n")
         if self._plan.is_demo:
             sys.stderr.write(welcome(self._password))
         sys.stderr.flush()

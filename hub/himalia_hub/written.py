@@ -11,6 +11,7 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from himalia.core.errors import InvalidInput
+from himalia_hub.hosts import subdomain_host
 from himalia_hub.later import Later
 from himalia_hub.readiness import why_not
 from himalia_hub.settings import Himalia
@@ -23,6 +24,8 @@ _HEAD = """\
 # Written by himalia-hub at each start: what is changed here is lost.
 c = get_config()
 """
+_IN_BIND_URL = ("base_url", "ip", "port")
+"""What would say in its own way what the address to listen on says: JupyterHub takes either."""
 _TAIL = """
 from himalia_hub import configure
 
@@ -55,6 +58,8 @@ class Plan:
     api_url: str
     """Where the proxy takes orders."""
     base_url: str
+    public_url: str
+    """Where browsers find the hub."""
     is_demo: bool
     has_hosts: bool
     """Whether each user has a host of their own."""
@@ -78,7 +83,8 @@ def write(wish: Wish) -> Plan:
     file = state.data / "jupyterhub_config.py"
     hub_url = f"http://127.0.0.1:{state.port('hub')}"
     api_url = f"http://127.0.0.1:{state.port('proxy-api')}"
-    bind_url = wish.bind_url or _bind_url(found)
+    base_url = _base_url(wish, found)
+    bind_url = _bind_url(wish, found, base_url)
     forced: dict[str, object] = {
         "JupyterHub.bind_url": bind_url,
         "JupyterHub.hub_bind_url": hub_url,
@@ -96,7 +102,8 @@ def write(wish: Wish) -> Plan:
         bind_url=bind_url,
         hub_url=hub_url,
         api_url=api_url,
-        base_url=f"/{str(hub.get('base_url', '/')).strip('/')}/".replace("//", "/"),
+        base_url=base_url,
+        public_url=_public_url(found, bind_url, base_url),
         is_demo=_is_open(found) and (wish.is_demo or settings.demo),
         has_hosts=bool(hub.get("subdomain_host")),
         ssl_key=str(hub.get("ssl_key", "")),
@@ -149,6 +156,7 @@ def _text(wish: Wish, forced: dict[str, object], state: State) -> str:
         path = str(wish.config.absolute())
         parts.append(f"with open({path!r}, encoding='utf-8') as file:\n")
         parts.append(f"    exec(compile(file.read(), {path!r}, 'exec'))\n")
+    parts += [f"c.JupyterHub.pop({name!r}, None)\n" for name in _IN_BIND_URL]
     parts += [f"c.{name} = {value!r}\n" for name, value in forced.items()]
     parts.append(_TAIL)
     service = {"name": SUPERVISOR, "api_token": state.secret("start-token"), "display": False}
@@ -158,13 +166,35 @@ def _text(wish: Wish, forced: dict[str, object], state: State) -> str:
     return "".join(parts)
 
 
-def _bind_url(found: Config) -> str:
+def _base_url(wish: Wish, found: Config) -> str:
+    """Return the path of everything: as it is set, or that of where to listen."""
     hub = found.JupyterHub
-    if "bind_url" in hub:
-        return str(hub.bind_url)
-    scheme = "https" if hub.get("ssl_cert") else "http"
+    paths = (urlsplit(str(url)).path for url in (wish.bind_url or "", hub.get("bind_url", "")))
+    said = (path.strip("/") for path in (str(hub.get("base_url", "")), *paths))
+    path = next(filter(None, said), "")
+    return f"/{path}/" if path else "/"
+
+
+def _bind_url(wish: Wish, found: Config, base_url: str) -> str:
+    hub = found.JupyterHub
     host = str(hub.get("ip", "127.0.0.1"))
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{hub.get('port', 8000)}"
+    by_parts = f"http://{f'[{host}]' if ':' in host else host}:{hub.get('port', 8000)}"
+    where = urlsplit(str(wish.bind_url or hub.get("bind_url") or by_parts))
+    if where.scheme in {"http", "https"}:
+        where = where._replace(scheme="https" if hub.get("ssl_cert") else "http")
+    return where._replace(path=base_url if base_url != "/" else "").geturl()
+
+
+def _public_url(found: Config, bind_url: str, base_url: str) -> str:
+    """Return the address to open, as far as the configuration tells it."""
+    if public := str(found.JupyterHub.get("public_url", "")):
+        return public
+    if host := subdomain_host(found):
+        return f"{host}{base_url}"
+    parts = urlsplit(bind_url)
+    name = parts.hostname if parts.hostname not in {None, "", "0.0.0.0", "::"} else "127.0.0.1"  # noqa: S104 - compared
+    shown = f"[{name}]" if ":" in str(name) else name
+    return f"{parts.scheme}://{shown}{f':{parts.port}' if parts.port else ''}{base_url}"
 
 
 def _save(file: Path, text: str) -> None:

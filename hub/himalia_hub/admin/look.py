@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import BaseLoader, ChoiceLoader, Environment, FileSystemLoader, TemplateNotFound
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    FileSystemLoader,
+    PrefixLoader,
+    TemplateNotFound,
+)
 from jupyterhub import __version__ as hub_version
 from jupyterhub._data import DATA_FILES_PATH
 from typing_extensions import override
@@ -45,9 +52,11 @@ class Look:
         """The service's address, which ends with a slash."""
         self._hub = hub
         """The hub's public address, with its host where that is another one."""
-        folders = [*paths, str(HERE / "templates"), str(Path(DATA_FILES_PATH) / "templates")]
-        loaders = [_Nonces(FileSystemLoader(folder)) for folder in folders]
-        self._environment = Environment(loader=ChoiceLoader(loaders), autoescape=True)
+        hubs = FileSystemLoader(str(Path(DATA_FILES_PATH) / "templates"))
+        ours = [FileSystemLoader(folder) for folder in (*paths, str(HERE / "templates"))]
+        # By the prefix, templates of an admin's extend those of the same name that they replace.
+        found = ChoiceLoader([PrefixLoader({"templates": hubs}), *ours, hubs])
+        self._environment = Environment(loader=_Nonces(found), autoescape=True)
         self.version = _digest(STATIC)
         """Of our own static files; it is part of their address."""
 

@@ -41,6 +41,7 @@ from himalia_hub.control.predecessor import announce_self, take_over
 from himalia_hub.control.roll import Rolls
 from himalia_hub.control.team import Site, Team
 from himalia_hub.control.tokens import Tokens
+from himalia_hub.hosts import binds_cookies
 from himalia_hub.roles import SERVICE
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
@@ -87,6 +88,7 @@ class Control:
         self._settings = settings
         self._state = state
         self._start = start
+        self._binds_cookies = binds_cookies(c)
         self._template_paths = tuple(c.JupyterHub.get("template_paths", ()))
         self._port = start.port if start.port is not None else state.port("control")
         self._prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or _PREFIX
@@ -260,6 +262,7 @@ class Control:
             oauth_client_id=os.environ.get("JUPYTERHUB_CLIENT_ID") or f"service-{SERVICE}",
             base_url=self._prefix,
             cache_max_age=_COOKIE_SECONDS,
+            cookie_host_prefix_enabled=self._binds_cookies,
             allow_token_in_url=False,
         )
         gate.auth = auth

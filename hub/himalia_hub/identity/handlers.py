@@ -96,13 +96,14 @@ class LoginHandler(_Quiet, OAuthLoginHandler):  # type: ignore[misc]
 
     @override
     def set_state_cookie(self, state_cookie_value: str) -> None:
-        self._set_cookie(STATE_COOKIE_NAME, state_cookie_value, httponly=True, samesite="Lax")
+        self._set_cookie(state_cookie_name(self), state_cookie_value, httponly=True, samesite="Lax")
 
 
 class CallbackHandler(_Quiet, OAuthCallbackHandler):  # type: ignore[misc]
     """Takes the provider's answer, once, from the browser that began the login."""
 
     begun: Login | None = None
+    _state_cookie: str | None = None
 
     @override
     async def get(self) -> None:
@@ -146,6 +147,14 @@ class CallbackHandler(_Quiet, OAuthCallbackHandler):  # type: ignore[misc]
         if not isinstance(nonce, str) or not nonce:
             raise web.HTTPError(400, BEGIN_AGAIN)
         return nonce
+
+    @override
+    def get_state_cookie(self) -> str:
+        if self._state_cookie is None:
+            name = state_cookie_name(self)
+            self._state_cookie = (self.get_secure_cookie(name) or b"").decode("utf8", "replace")
+            self.clear_cookie(name)
+        return self._state_cookie
 
     def _kept(self) -> dict[str, Any]:
         found = _deserialize_state(self.get_state_cookie()) if self.get_state_cookie() else {}
@@ -258,6 +267,17 @@ class TokenHandler(APIHandler):  # type: ignore[misc]
             raise web.HTTPError(error.http_status, str(error)) from None
         self.set_header("Cache-Control", "no-store")
         self.finish(made.model_dump_json())
+
+
+def state_cookie_name(handler: Any) -> str:
+    """Return the name of the cookie that a login begins with.
+
+    Behind TLS browsers take it from this host alone: a sibling's page could otherwise plant the
+    beginning of its own user's login, and have others sign in as them.
+    """
+    public = handler.settings.get("public_url")
+    scheme = public.scheme if public else handler.request.protocol
+    return f"__Host-{STATE_COOKIE_NAME}" if scheme == "https" else STATE_COOKIE_NAME
 
 
 def path_only(handler: Any, wanted: str) -> str:
