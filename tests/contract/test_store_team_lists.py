@@ -89,6 +89,28 @@ async def test_pages_of_runs_put_together_are_the_filtered_list(
         assert moments == sorted(moments, reverse=sort.startswith("-"))
 
 
+async def test_queued_runs_in_a_page_tell_the_place_that_they_tell_alone(
+    store: Store, everybody: dict[str, list[str]], make: Any
+) -> None:
+    another = await make.stored(store, owner="o1", name="another")
+    for _ in range(4):
+        await make.queued(store, another)
+    rows = await _all(
+        lambda cursor: store.team.lists.runs(EveryRunQuery(cursor=cursor, limit=5), None)
+    )
+    assert len(rows) == sum(map(len, everybody.values())) + 4
+    places = {row.run.id: row.run.position for row in rows if row.run.status is Status.QUEUED}
+    assert len(places) == 13
+    for row in rows:
+        alone = await store.runs.get(row.run.owner, row.run.id)
+        assert row.run.position == alone.position == places.get(row.run.id)
+    # Three owners take turns, and whoever has more comes last, alone.
+    own = [places[row.run.id] for row in rows[::-1] if row.run.id in places]
+    assert sorted(place for place in own if place is not None) == [
+        1, 1, 1, 4, 4, 4, 7, 7, 7, 10, 11, 12, 13,
+    ]  # fmt: skip
+
+
 async def test_pages_of_workloads_carry_their_latest_run(
     store: Store, everybody: dict[str, list[str]]
 ) -> None:

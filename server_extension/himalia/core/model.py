@@ -168,7 +168,7 @@ class Run(Model):
     revision: int = 0
     """Grows with every stored change."""
     position: int | None = None
-    """Place in the queue, from 1; only in answers about one queued run."""
+    """Place in the queue, from 1; only in answers about one queued run, and in the admin's list."""
     created_at: AwareDatetime
     not_before: AwareDatetime | None = None
     """A retry's earliest start."""

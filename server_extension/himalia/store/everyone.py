@@ -19,6 +19,7 @@ from himalia.store import changes, everyone_statements, ledger
 from himalia.store.database import Database, batched
 from himalia.store.paging import Paging, is_short_text
 from himalia.store.people import decode_people
+from himalia.store.queue import placed
 from himalia.store.rows import (
     RUN_COLUMNS,
     WORKLOAD_COLUMNS,
@@ -160,13 +161,12 @@ def _runs(
     wanted = _narrowed(connection, query.owner, query.group, owners)
     rows = connection.execute(everyone_statements.runs_statement(query, wanted, paging)).all()
     names = _names(connection, (row[_OWNER_OF_RUN] for row in rows))
-    return paging.page(
-        rows,
-        lambda row: RunRow.model_construct(
-            run=decode_run(row), name=names.get(row[_OWNER_OF_RUN], "")
-        ),
-        lambda row: (row[_RUN_AT], row[0]),
+    page = paging.page(rows, decode_run, lambda row: (row[_RUN_AT], row[0]))
+    items = tuple(
+        RunRow.model_construct(run=run, name=names.get(run.owner, ""))
+        for run in placed(connection, page.items)
     )
+    return Page[RunRow].model_construct(items=items, next_cursor=page.next_cursor)
 
 
 def _narrowed(

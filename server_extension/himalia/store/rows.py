@@ -184,7 +184,7 @@ def encode_change(change: Change) -> Values:
     return values
 
 
-def decode_run(row: Row[Any] | tuple[Any, ...], *, position: int | None = None) -> Run:
+def decode_run(row: Row[Any] | tuple[Any, ...]) -> Run:
     """Read a run."""
     value = dict(zip(RUN_COLUMNS, row, strict=True))
     return Run.model_construct(
@@ -209,7 +209,7 @@ def decode_run(row: Row[Any] | tuple[Any, ...], *, position: int | None = None) 
         schedule_id=value["schedule_id"],
         tick_at=_optional_time(value["tick_at"]),
         revision=value["revision"],
-        position=position,
+        position=None,
         created_at=from_micros(value["created_at"]),
         not_before=_optional_time(value["not_before"]),
         started_at=_optional_time(value["started_at"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import Connection, func, select
 from typing_extensions import override
 
 from himalia.core.errors import Conflict, NotFound
@@ -16,7 +16,8 @@ from himalia.store import flows, keys
 from himalia.store.base import Key, RunStore
 from himalia.store.database import Database, batched
 from himalia.store.paging import Paging
-from himalia.store.rows import Values, decode_run, status_values, to_micros
+from himalia.store.queue import placed
+from himalia.store.rows import Values, decode_run, status_values
 from himalia.store.run_lists import SORTS, list_runs
 from himalia.store.run_rows import LIVE, delete_runs, insert_runs, update_run
 from himalia.store.tables import runs
@@ -98,27 +99,7 @@ def _get(connection: Connection, owner: str, run_id: str) -> Run:
         row = connection.execute(select(runs).where(mine)).one_or_none()
     if row is None:
         raise NotFound("There is no such run.")
-    run = decode_run(row)
-    if run.status is not Status.QUEUED:
-        return run
-    return decode_run(row, position=_position(connection, run))
-
-
-def _position(connection: Connection, run: Run) -> int:
-    """Count the queued runs that come before this one if the owners take turns.
-
-    Others' that a quota keeps do not come before it.
-    """
-    queued = runs.c.live == Status.QUEUED.value
-    earlier = tuple_(runs.c.created_at, runs.c.id) < tuple_(to_micros(run.created_at), run.id)
-    mine = connection.scalar(select(func.count()).where(queued, runs.c.owner == run.owner, earlier))
-    ahead = mine or 0
-    others = connection.execute(
-        select(func.count())
-        .where(queued, runs.c.owner != run.owner, runs.c.held_back.is_(None))
-        .group_by(runs.c.owner)
-    )
-    return 1 + ahead + sum(min(count, ahead) for (count,) in others)
+    return placed(connection, [decode_run(row)])[0]
 
 
 def _request_stop(

@@ -110,6 +110,14 @@ const status = {
   title: 'Status',
   cell: (/** @type {any} */ row) => [badge(row.run.status), why(row.run.reason)]
 };
+const statusAndPlace = {
+  title: 'Status',
+  cell: (/** @type {any} */ row) => [
+    badge(row.run.status),
+    row.run.position ? h('span', {}, ` no. ${row.run.position} in the queue`) : null,
+    why(row.run.reason)
+  ]
+};
 
 /** @param {import('./main.js').Context} context @returns {import('./main.js').Tab} */
 export function makeRuns(context) {
@@ -133,7 +141,7 @@ export function makeRuns(context) {
       columns: [
         run,
         owner,
-        status,
+        statusAndPlace,
         { title: 'Made', cell: row => moment(row.run.created_at) },
         {
           title: 'Took',
@@ -159,7 +167,7 @@ export function makeQueue(context) {
       key: row => row.run.id,
       empty: 'Nothing waits.',
       columns: [
-        { title: 'No.', numeric: true, cell: (_, index) => index + 1 },
+        { title: 'No.', numeric: true, cell: row => row.run.position ?? '–' },
         run,
         owner,
         status,

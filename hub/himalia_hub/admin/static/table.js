@@ -5,7 +5,7 @@ import { fill, h } from './dom.js';
 /**
  * @typedef {object} Column
  * @property {string} title
- * @property {(row: any, index: number) => import('./dom.js').Child | import('./dom.js').Child[]} cell
+ * @property {(row: any) => import('./dom.js').Child | import('./dom.js').Child[]} cell
  * @property {boolean} [numeric]
  * @property {boolean} [heads] whether it names the row
  * @property {boolean} [acts] whether it holds buttons
@@ -39,10 +39,10 @@ export function makeTable({ caption, columns, key, empty }) {
   /** @type {Map<string, { row: HTMLElement, said: string }>} */
   let shown = new Map();
 
-  /** @param {any} item @param {number} index */
-  const cells = (item, index) =>
+  /** @param {any} item */
+  const cells = item =>
     columns.map(column => {
-      const content = column.cell(item, index);
+      const content = column.cell(item);
       const made = column.heads ? h('th', { scope: 'row' }) : h('td', { class: aligned(column) });
       fill(made, ...(Array.isArray(content) ? content : [content]));
       return made;
@@ -59,7 +59,7 @@ export function makeTable({ caption, columns, key, empty }) {
       const known = shown.get(id);
       const row = known?.row ?? h('tr', { 'data-key': id });
       if (known?.said !== said) {
-        row.replaceChildren(...cells(item, index));
+        row.replaceChildren(...cells(item));
       }
       if (body.children[index] !== row) {
         body.insertBefore(row, body.children[index] ?? null);
