@@ -80,14 +80,19 @@ export function lasted(from, to) {
 }
 
 const numbers = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+const LEAST = 0.05;
 
 /**
- * Write a number.
+ * Write a number; what is too small to be written is more than nothing.
  *
  * @param {number | null | undefined} value
  */
-export const number = value =>
-  value === null || value === undefined ? '–' : numbers.format(value);
+export function number(value) {
+  if (value === null || value === undefined) {
+    return '–';
+  }
+  return value > 0 && value < LEAST ? '< 0.1' : numbers.format(value);
+}
 
 /** Bytes in a GiB. */
 export const GIB = 2 ** 30;
