@@ -139,12 +139,11 @@ def _idle(facts: Facts, rules: Rules) -> tuple[Verdict, datetime, str]:
     allowed = rules.idle_seconds + (0 if facts.is_reported else SILENT_SECONDS)
     stop_at = facts.last + timedelta(seconds=allowed)
     silent = (facts.now - facts.last).total_seconds()
-    minutes = _minutes(rules.idle_seconds)
     if silent < min(_ACTIVE_SECONDS, rules.idle_seconds):
-        return "active", stop_at, f"It is in use. It is stopped {minutes} after the last activity."
+        return "active", stop_at, "It is in use."
     why = (
-        f"Nothing has happened for {_minutes(silent)}. Servers are stopped {minutes} after the "
-        "last activity; scheduled runs go on."
+        f"Nothing has happened for {_minutes(silent)}. Servers are stopped "
+        f"{_minutes(rules.idle_seconds)} after the last activity; scheduled runs go on."
     )
     return "idle", stop_at, why
 
