@@ -23,12 +23,16 @@ from himalia.handlers.dispatch import Site, SiteHandler, log_nothing, site
 from himalia.handlers.routes import Route
 from himalia_hub.admin.rights import admin_of
 from himalia_hub.control.scopes import Action, check, server_of
-from himalia_hub.control.tokens import Identity, Tokens
+from himalia_hub.control.tokens import RUN_TOKEN, Identity, Tokens
 
 ADMIN = "himalia:admin"
 _ACTIONS: dict[str, Action] = {"GET": "read"}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCHEMES = frozenset({"token", "bearer"})
+_OF_RUN = (
+    "What runs as a job may look at its user's things and ask for access tokens; it starts and "
+    "changes nothing. Do that in a session: in a notebook, a terminal or the panel."
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,7 +107,13 @@ class HubHandler(SiteHandler):
         if not identity.owner:
             raise Forbidden("Services of the hub own nothing here; ask with a user's token.")
         action = _ACTIONS.get(route.method, "write")
-        check(identity.scopes, route.resource, action, name=identity.name, groups=identity.groups)
+        name, groups = identity.name, identity.groups
+        try:
+            check(identity.scopes, route.resource, action, name=name, groups=groups)
+        except Forbidden:
+            if (self.sent_token() or "").startswith(RUN_TOKEN):
+                raise Forbidden(_OF_RUN) from None
+            raise
 
     @override
     async def answer(self, route: Route, path: dict[str, str]) -> None:
