@@ -25,6 +25,10 @@ _BY_STATUS = {error.http_status: error for error in errors.EVERY_ERROR}
 # Pinning a large folder takes its time.
 _TIMEOUT = httpx.Timeout(connect=10.0, read=600.0, write=60.0, pool=30.0)
 _LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=8)
+_HUB_IS_DOWN = (
+    "The hub's Himalia does not answer just now. What runs goes on; mostly it is back within a "
+    "minute, by itself. If not, tell an admin of the hub."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ class Transport:
                 method, path, params=params, content=content, headers=headers
             )
         except httpx.ReadTimeout as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
         except httpx.TransportError:
             with self.reaching():
                 client = await self.client(again=True)
@@ -141,7 +145,7 @@ class Transport:
         try:
             yield
         except httpx.TransportError as error:
-            raise _unreachable(error) from error
+            raise self._unreachable(error) from error
 
     async def client(self, *, again: bool = False) -> httpx.AsyncClient:
         """Return the client; `again` finds the service anew, and may start it."""
@@ -176,6 +180,12 @@ class Transport:
             headers["Authorization"] = f"token {self._token}"
         return headers
 
+    def _unreachable(self, error: httpx.TransportError) -> Unavailable:
+        if self._hub is not None:
+            return Unavailable(_HUB_IS_DOWN)
+        what = str(error) or type(error).__name__
+        return Unavailable(f"Himalia does not answer ({what}). Try again in a moment.")
+
     async def close(self) -> None:
         """Let go of every connection."""
         async with self._connecting:
@@ -185,11 +195,6 @@ class Transport:
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
-
-
-def _unreachable(error: httpx.TransportError) -> Unavailable:
-    what = str(error) or type(error).__name__
-    return Unavailable(f"Himalia does not answer ({what}). Try again in a moment.")
 
 
 def _raise_for(status: int, content: bytes) -> None:
