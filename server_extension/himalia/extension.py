@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Float, Unicode
+from traitlets import Bool, Float, Unicode
 from typing_extensions import override
 
 from himalia.core.names import user_name
@@ -19,6 +19,7 @@ from himalia.handlers.openapi import document
 from himalia.handlers.routes import table
 from himalia.handlers.session import session_handlers
 from himalia.kinds.registry import load_kinds
+from himalia.quiet import silence
 from himalia.reports import Reports, look
 from himalia.sockets import Guard, guard
 
@@ -46,6 +47,13 @@ class HimaliaExtension(ExtensionApp):
         30.0,
         help="""At a hub: how often the server looks whether there is something to tell control:
         kernels that work, connections, activity.""",
+    ).tag(config=True)
+
+    announcements = Bool(
+        False,
+        help="""At a hub: whether JupyterLab asks each user if they want news from the internet, and
+        tells them of its new releases. A hub's users cannot update it, so by default it does not;
+        `c.Spawner.args.append("--HimaliaExtension.announcements=True")` turns it on again.""",
     ).tag(config=True)
 
     @cached_property
@@ -76,7 +84,11 @@ class HimaliaExtension(ExtensionApp):
         handlers = session_handlers(table(kinds.values()), api, root=root)
         self.handlers.extend(handlers)
         self._guard = guard(self.serverapp)
-        if os.environ.get(CONTROL_URL) and self._guard is not None:
+        if not os.environ.get(CONTROL_URL):
+            return
+        if not self.announcements:
+            silence(self.serverapp.web_app.settings)
+        if self._guard is not None:
             self._report(root, self._guard)
 
     def _report(self, root: Path, guarded: Guard) -> None:
