@@ -1,0 +1,49 @@
+"""How pods are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSettings:
+    """The same for every owner."""
+
+    image: str
+    """With the same environment as sessions have, for runs and for what looks after files."""
+    prefix: str = "himalia"
+    """Of the owners' namespaces."""
+    python: str = "/opt/himalia/bin/python"
+    """In the image: of the environment that has Himalia."""
+    home: str = "/home/jovyan"
+    """Where the owner's files are mounted, as in sessions."""
+    claim: str = "home"
+    """The volume claim of the owner's files."""
+    uid: int = 1000
+    gid: int = 1000
+    service_account: str = "default"
+    """In the owner's namespace; its token is never mounted."""
+    pull_policy: str = "IfNotPresent"
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, Any]] = ()
+    authorities: str = ""
+    """A ConfigMap in the owner's namespace whose ``ca.crt`` is trusted beside the usual ones."""
+    cpu: float = 0.25
+    """Cores that a run which asks for none is sure to have."""
+    cpu_limit: float = 4.0
+    """Cores that such a run may take while they are idle."""
+    memory_bytes: int = 2 * 2**30
+    """Of a run that asks for none."""
+    overhead_bytes: int = 192 * 2**20
+    """Beyond what a run may take, for what runs it."""
+    scratch_bytes: int = 4 * 2**30
+    """Of ``/tmp``, the only other place that can be written to."""
+    agent_memory_bytes: int = 512 * 2**20
+    agent_idle_seconds: float = 120.0
+    """After the last agent left, until its pod ends."""
+    agent_start_seconds: float = 120.0
+    """The pod for agents may take to come up."""
+    start_seconds: float = 1800.0
+    """A run's pod may take to come up; then the run fails with the reason why it did not."""
