@@ -201,3 +201,11 @@ async def test_a_list_of_people_is_in_order_and_counts(store: Store, make: Any) 
     assert (row.running, row.queued, row.workloads) == (1, 1, 1)
     assert row.person.groups == ("blue", "red")
     assert await names(limit=2, cursor=first.next_cursor) == ["Bea", "cy"]
+
+
+async def test_an_account_is_known_once_it_has_a_name(store: Store) -> None:
+    people = store.team.people
+    assert await people.known_account("https://one", "a") is None
+    await people.account("https://one", "a", "alice")
+    assert await people.known_account("https://one", "a") == "alice"
+    assert await people.known_account("https://two", "a") is None

@@ -12,6 +12,7 @@ from oauthenticator.generic import GenericOAuthenticator
 from tornado import web
 from typing_extensions import override
 
+from himalia_hub.identity.admission import Admission
 from himalia_hub.identity.claims import Untrusted, Verifier
 from himalia_hub.identity.endings import Door
 from himalia_hub.identity.exchange import Exchange
@@ -24,7 +25,7 @@ from himalia_hub.identity.handlers import (
 )
 from himalia_hub.identity.logins import Login, Logins
 from himalia_hub.identity.names import Names
-from himalia_hub.identity.people import Accounts, accounts_of
+from himalia_hub.identity.people import Accounts
 from himalia_hub.identity.provider import Provider, ProviderRefused, ProviderUnavailable
 from himalia_hub.identity.watch import Watch
 from himalia_hub.settings import Himalia
@@ -33,7 +34,8 @@ _CHECKED_SECONDS = 5
 
 NOBODY = (
     "Nobody can sign in: neither c.Himalia.oidc_allowed_groups nor c.Himalia.oidc_admin_groups "
-    "nor c.Himalia.oidc_allowed_subjects is set."
+    "nor c.Himalia.oidc_allowed_subjects is set, nor any of JupyterHub's own lists "
+    "(c.Authenticator.allowed_users, admin_users, allow_all)."
 )
 DENIED = (
     "You are known, but you are in no group that may use this hub. Ask its administrators to let "
@@ -78,10 +80,11 @@ class OidcAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
     def get_handlers(self, app: Any) -> list[Any]:
         """Take up work as well: JupyterHub asks for this once, when all but the pages is there."""
         door = Door(app, keep_api_tokens=self.settings.oidc_keep_api_tokens)
-        self.watch = Watch(self.settings, self.provider, self.verifier, door, self.log)
+        self.admission = Admission(self.settings, self)
+        self.watch = Watch(self.admission, self.provider, self.verifier, door, self.log)
         self.exchange = Exchange(self.settings, self.provider, self.watch)
-        self.names = Names(app.db, self._accounts())
-        if self.watch.admission.is_nobody:
+        self.names = Names(app.db, Accounts(self.settings), self.admission.names)
+        if self.admission.is_nobody:
             self.log.warning(NOBODY)
         # JupyterHub writes the addresses of redirects to its log, without what these name.
         log.SCRUB_PARAM_KEYS = tuple({*log.SCRUB_PARAM_KEYS, "nonce"})
@@ -91,9 +94,6 @@ class OidcAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
             ("/oidc/backchannel-logout", BackchannelLogoutHandler),
             ("/api/himalia/tokens", TokenHandler),
         ]
-
-    def _accounts(self) -> Accounts:
-        return accounts_of(self.settings)
 
     @override
     async def authenticate(self, handler: Any, data: Any = None, **kwargs: Any) -> dict[str, Any]:
@@ -108,23 +108,35 @@ class OidcAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         except Untrusted as untrusted:
             self.log.warning("A sign-in was refused, for its ID token: %s", untrusted)
             raise web.HTTPError(400, REFUSED) from None
-        admission = self.watch.admission
+        admission = self.admission
         login = admission.told(login, info)
         groups = admission.groups(login, info)
-        if not admission.admits(subject, groups):
+        claimed = {**login.claims, **info}.get(self.settings.oidc_username_claim)
+        name = await self._admitted(subject, groups, claimed)
+        if name is None:
             await self._forget(login)
             raise web.HTTPError(403, DENIED)
-        issuer = self.provider.issuer
-        claims = {**login.claims, **info}
-        name = await self.names.of(issuer, subject, claims, self.settings.oidc_username_claim)
         handler.begun = login
-        logins = Logins(issuer=issuer, subject=subject, items=(login,))
+        logins = Logins(issuer=self.provider.issuer, subject=subject, items=(login,))
         return {
             "name": name,
-            "admin": admission.is_admin(groups),
+            "admin": admission.is_admin(name, groups),
             "groups": list(groups),
             "auth_state": logins.state(),
         }
+
+    async def _admitted(self, subject: str, groups: tuple[str, ...], claimed: object) -> str | None:
+        """Return the name at the hub of somebody who may sign in; None for anybody else.
+
+        Who may not gets no name either, or a stranger could take one before its owner comes.
+        """
+        issuer = self.provider.issuer
+        name = await self.names.known(issuer, subject)
+        if not self.admission.admits(name or self.names.listed(claimed), subject, groups):
+            return None
+        name = await self.names.of(issuer, subject, claimed)
+        # Whoever was let in for a name, and did not get it, is somebody else.
+        return name if self.admission.admits(name, subject, groups) else None
 
     async def _redeem(self, handler: Any) -> tuple[Login, str, dict[str, Any]]:
         """Turn the code of a callback into a login, with every check on what comes back."""

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from himalia.store.team import PeopleStore
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
-Accounts = Callable[[str, str, str], Awaitable[str]]
-"""Returns the hub's name of (issuer, subject), made like a wanted name at the first time."""
 
+class Accounts:
+    """Which name at the hub (issuer, subject) has, in a store that is opened at the first login."""
 
-def accounts_of(settings: Himalia) -> Accounts:
-    """Return the lookup in a hub's store, which is opened at the first login."""
-    opening = asyncio.Lock()
-    opened: list[SqlStore] = []
+    def __init__(self, settings: Himalia) -> None:
+        self._settings = settings
+        self._opening = asyncio.Lock()
+        self._store: SqlStore | None = None
 
-    async def account(issuer: str, subject: str, wanted: str) -> str:
-        async with opening:
-            if not opened:
-                opened.append(await _open(settings))
-        return await opened[0].team.people.account(issuer, subject, wanted)
+    async def get(self, issuer: str, subject: str, wanted: str) -> str:
+        """Return the name, made like `wanted` at the first time (:raises Unavailable:)."""
+        return await (await self._people()).account(issuer, subject, wanted)
 
-    return account
+    async def find(self, issuer: str, subject: str) -> str | None:
+        """Return the name, if there is one (:raises Unavailable:)."""
+        return await (await self._people()).known_account(issuer, subject)
+
+    async def _people(self) -> PeopleStore:
+        async with self._opening:
+            if self._store is None:
+                self._store = await _open(self._settings)
+            return self._store.team.people
 
 
 async def _open(settings: Himalia) -> SqlStore:

@@ -76,7 +76,11 @@ class OidcSettings(Configurable):
         Unicode(),
         help="""Groups whose members may sign in, exactly as the claim has them (Keycloak writes
         ``/research`` with full paths, and ``research`` without). With neither allowed groups nor
-        allowed users nobody gets in.""",
+        anybody else allowed nobody gets in. JupyterHub's own lists count as well, where they are
+        set: ``c.Authenticator.allow_all`` (everybody whom the provider knows), ``allowed_users``,
+        ``admin_users`` and ``blocked_users``, with names at the hub. The first who signs in with
+        exactly a name that is allowed is that user for good; so where people can change what
+        ``oidc_username_claim`` says of them, allow subjects or groups.""",
     ).tag(config=True)
 
     oidc_admin_groups = Set(
@@ -86,7 +90,7 @@ class OidcSettings(Configurable):
     oidc_allowed_subjects = Set(
         Unicode(),
         help="""Single people who may sign in without a group, by the provider's id of them (the
-        claim ``sub``). Not by name: people can often change theirs.""",
+        claim ``sub``), which they cannot change.""",
     ).tag(config=True)
 
     oidc_algorithms = List(

@@ -15,11 +15,11 @@ from typing import Any
 
 from jupyterhub.utils import utcnow
 
-from himalia_hub.identity.claims import Untrusted, Verifier, groups_of
+from himalia_hub.identity.admission import Admission
+from himalia_hub.identity.claims import Untrusted, Verifier
 from himalia_hub.identity.endings import Door
 from himalia_hub.identity.logins import End, Login, Logins
 from himalia_hub.identity.provider import Provider, ProviderRefused, ProviderUnavailable
-from himalia_hub.identity.settings import OidcSettings
 
 _AT_ONCE = 16
 _PER_SECOND = 100.0
@@ -41,65 +41,25 @@ class _Record:
     """Monotonic; since when the provider has not answered for this user."""
 
 
-class Admission:
-    """Whom the settings let in."""
-
-    def __init__(self, settings: OidcSettings) -> None:
-        self._settings = settings
-
-    @property
-    def is_nobody(self) -> bool:
-        """Whether the settings let nobody in."""
-        its = self._settings
-        return not (its.oidc_allowed_groups or its.oidc_admin_groups or its.oidc_allowed_subjects)
-
-    def admits(self, subject: str, groups: tuple[str, ...]) -> bool:
-        """Tell whether a person may sign in."""
-        its = self._settings
-        allowed = its.oidc_allowed_groups | its.oidc_admin_groups
-        return subject in its.oidc_allowed_subjects or not allowed.isdisjoint(groups)
-
-    def is_admin(self, groups: tuple[str, ...]) -> bool | None:
-        """Tell whether a person is an admin; None where the settings do not say."""
-        admins = self._settings.oidc_admin_groups
-        return None if not admins else not admins.isdisjoint(groups)
-
-    def groups(self, login: Login, info: dict[str, Any]) -> tuple[str, ...]:
-        """Return a person's groups: as the provider says now, or else as at their last token.
-
-        Who has none left may be told of without the claim: then an old token counts for nothing.
-        """
-        claim = self._settings.oidc_groups_claim
-        found = groups_of(info, claim)
-        if found is None and not login.knows_groups:
-            found = groups_of(login.claims, claim)
-        return found or ()
-
-    def told(self, login: Login, info: dict[str, Any]) -> Login:
-        """Return the login, with a note whether the provider tells the groups itself."""
-        tells = groups_of(info, self._settings.oidc_groups_claim) is not None
-        return replace(login, knows_groups=True) if tells and not login.knows_groups else login
-
-
 class Watch:
     """Holds every login of a hub's users, and ends those that are over."""
 
     def __init__(
         self,
-        settings: OidcSettings,
+        admission: Admission,
         provider: Provider,
         verifier: Verifier,
         door: Door,
         log: logging.Logger,
     ) -> None:
-        self._settings = settings
+        self._settings = admission.settings
         self._provider = provider
         self._verifier = verifier
         self._door = door
         self._log = log
         self._records: dict[str, _Record] = {}
         self._down_until = float("-inf")
-        self.admission = Admission(settings)
+        self.admission = admission
 
     async def began(self, user: Any, logins: Logins, login: Login) -> None:
         """Take a new login of a user."""
@@ -209,11 +169,9 @@ class Watch:
         login = record.logins.items[0]
         record.logins = record.logins.with_renewed(login, self.admission.told(login, infos[0]))
         groups = self.admission.groups(record.logins.items[0], infos[0])
-        if not self.admission.admits(record.logins.subject, groups):
-            self._door.apply(user, groups, admin=self.admission.is_admin(groups))
+        self._door.apply(user, groups, self.admission.is_admin(user.name, groups))
+        if not self.admission.admits(user.name, record.logins.subject, groups):
             await self._end(user, record, End.DENIED)
-            return
-        self._door.apply(user, groups, self.admission.is_admin(groups))
 
     async def _ask(self, user: Any, record: _Record, login: Login) -> dict[str, Any]:
         if login.is_over:

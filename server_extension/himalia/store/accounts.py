@@ -14,11 +14,9 @@ from himalia.store.team_tables import accounts
 def account(connection: Connection, issuer: str, subject: str, wanted: str) -> str:
     """See :meth:`himalia.store.team.PeopleStore.account`."""
     lock(connection, "accounts")
-    known = connection.scalar(
-        select(accounts.c.name).where(accounts.c.issuer == issuer, accounts.c.subject == subject)
-    )
-    if known is not None:
-        return str(known)
+    name = known(connection, issuer, subject)
+    if name is not None:
+        return name
     taken = _taken(connection, wanted)
     names = chain((wanted,), (f"{wanted}-{number}" for number in count(2)))
     name = next(one for one in names if looks(one) not in taken)
@@ -27,6 +25,14 @@ def account(connection: Connection, issuer: str, subject: str, wanted: str) -> s
         {"issuer": issuer, "subject": subject, "name": name, "looks": looks(name)},
     )
     return name
+
+
+def known(connection: Connection, issuer: str, subject: str) -> str | None:
+    """See :meth:`himalia.store.team.PeopleStore.known_account`."""
+    name = connection.scalar(
+        select(accounts.c.name).where(accounts.c.issuer == issuer, accounts.c.subject == subject)
+    )
+    return None if name is None else str(name)
 
 
 def looks(name: str) -> str:

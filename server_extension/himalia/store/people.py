@@ -78,6 +78,10 @@ class SqlPeople(PeopleStore):
     async def account(self, issuer: str, subject: str, wanted: str) -> str:
         return await self._database.write(accounts.account, issuer, subject, wanted)
 
+    @override
+    async def known_account(self, issuer: str, subject: str) -> str | None:
+        return await self._database.read(accounts.known, issuer, subject)
+
 
 def _seen(connection: Connection, found: Sequence[Person]) -> None:
     there: dict[str, Person] = {}
