@@ -20,6 +20,14 @@ HUB_STATE ?=
 HUB_ARGS ?=
 STORE_URL ?=
 
+# Where images go, what they are built from (the official Python by default), and a CA bundle for the
+# package registries where a proxy stands before them.
+REGISTRY ?= 127.0.0.1:5000
+BASE_IMAGE ?=
+CA_BUNDLE ?=
+IMAGES ?=
+TAGS ?=
+
 VENV := .venv
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -43,7 +51,7 @@ PROXY := hub/proxy/node_modules/.bin/configurable-http-proxy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint lint-panel format pytest bench-jobs bench-admin bench-hub docs lock wheel chromium postgres keycloak clean
+.PHONY: help run test lint lint-panel format pytest bench-jobs bench-admin bench-hub docs lock wheel images chromium postgres keycloak clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -105,6 +113,10 @@ lock: $(VENV)/uv ## Resolve the dependencies anew
 wheel: $(VENV)/dev $(VENV)/himalia ## Build the source distribution, and the wheel from it
 	rm -rf dist
 	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist .
+
+images: wheel hub-proxy ## Build the images and push them (REGISTRY=..., BASE_IMAGE=..., IMAGES="session control")
+	$(BIN)/python images/build.py --registry "$(REGISTRY)" $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") \
+		$(if $(CA_BUNDLE),--certificates "$(CA_BUNDLE)") $(addprefix --tag ,$(TAGS)) $(IMAGES)
 
 clean: ## Remove all that was built or installed here
 	rm -rf .venv dist htmlcov test-results .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
