@@ -221,8 +221,10 @@ def helm() -> str:
         "",
     ]
     for name, part in schema["properties"].items():
-        part = _resolved(part, schema)
-        lines += [f"## {name}", "", part["description"], ""]
+        if "properties" in part:
+            lines += [f"## {name}", "", part["description"], ""]
+        else:
+            lines += [f"## {name}", ""]
         lines += _head("Name", "Type", "Default", "Meaning")
         lines += [*_values(name, part, defaults.get(name), schema), ""]
     return "\n".join(lines[:-1]) + "\n"

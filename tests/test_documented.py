@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     page for part in ("*.md", "docs/**/*.md", "benchmarks/*.md") for page in ROOT.glob(part)
 )
-WRITTEN = ("command-line.md", "hub.md", "kinds.md", "rest.md", "settings.md")
+WRITTEN = ("command-line.md", "helm.md", "hub.md", "kinds.md", "rest.md", "settings.md")
 BETWEEN_OUR_PROCESSES = {"HIMALIA_ATTEMPT", "HIMALIA_LOCK_FD"}
 
 
