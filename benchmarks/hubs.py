@@ -20,6 +20,7 @@ import psutil
 from simulated import ADDRESS, TOKENS
 
 HERE = Path(__file__).parent
+_START_SECONDS = 300
 PASSWORD = secrets.token_hex(8)
 ADMIN_TOKEN = secrets.token_hex(32)
 
@@ -168,7 +169,7 @@ def _control(process: psutil.Process) -> tuple[psutil.Process, ...]:
 
 
 def _await_answer(process: psutil.Popen, url: str, log: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + _START_SECONDS
     with httpx.Client(timeout=10, trust_env=False) as http:
         while time.monotonic() < end and process.poll() is None:
             with suppress(httpx.TransportError):
