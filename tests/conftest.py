@@ -18,6 +18,7 @@ from tests.servers.patience import PATIENCE_SECONDS
 
 pytest_plugins = [
     "pytest_jupyter.jupyter_server",
+    "tests.servers.cluster",
     "tests.servers.people",
     "tests.servers.postgres",
     "tests.servers.stalls",

@@ -1,4 +1,4 @@
-"""Notebooks as they lie in snapshots."""
+"""Notebooks, by themselves and as they lie in snapshots."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import Any
 from himalia.core.places import Places
 
 
+def notebook(*cells: str) -> str:
+    """Return the text of a notebook of these cells."""
+    empty: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": []}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return json.dumps(
+        {
+            "nbformat": 4,
+            "nbformat_minor": 5,
+            "metadata": {"kernelspec": kernel},
+            "cells": [
+                {**empty, "id": f"c{number}", "source": source, "execution_count": None}
+                for number, source in enumerate(cells)
+            ],
+        }
+    )
+
+
 def pinned(places: Places, *cells: str) -> str:
     """Put a notebook ``n.ipynb`` of these cells into a snapshot; return the digest."""
-    empty: dict[str, Any] = {
-        "cell_type": "code",
-        "metadata": {},
-        "outputs": [],
-        "execution_count": None,
-    }
-    notebook = {
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {},
-        "cells": [
-            {**empty, "id": f"c{number}", "source": source, "execution_count": None}
-            for number, source in enumerate(cells)
-        ],
-    }
-    data = json.dumps(notebook).encode()
+    data = notebook(*cells).encode()
     digest = hashlib.sha256(data).hexdigest()
     folder = places.snapshots / digest / "files"
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,8 @@ _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 80.0
 """A watch says something every minute, if only how far it is."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_BEAT_SECONDS = 30.0
+"""Between signs of life on a connection to a pod."""
 _EXEC_PROTOCOL = "v4.channel.k8s.io"
 
 
@@ -162,7 +164,8 @@ class Api:
                     params=query,
                     headers=headers,
                     protocols=(_EXEC_PROTOCOL,),
-                    heartbeat=30.0,
+                    heartbeat=_BEAT_SECONDS,
+                    **self._way(),
                 )
         except aiohttp.WSServerHandshakeError as error:
             if error.status in _PASSING:
@@ -210,7 +213,14 @@ class Api:
             data=data,
             headers=headers,
             timeout=patience,
+            **self._way(),
         )
+
+    def _way(self) -> dict[str, Any]:
+        """Return how the configuration has the server reached, beside its address."""
+        configuration = self._client.configuration
+        way = {"server_hostname": configuration.tls_server_name, "proxy": configuration.proxy}
+        return {name: value for name, value in way.items() if value}
 
     async def _headers(self) -> Mapping[str, str]:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}

@@ -36,6 +36,8 @@ from himalia.kinds.base import RunPlan
 _log = logging.getLogger(__name__)
 
 _TRIES = 20
+_JUDGE_SECONDS = 10.0
+"""One attempt may take of a look at many."""
 _LEAVING_SECONDS = 60.0
 """A pod whose run has ended may take to be gone."""
 _LOOK_SECONDS = 0.5
@@ -129,16 +131,20 @@ class KubernetesBackend(Backend):
             self._waits.forget(ref)
             return folder
         try:
-            pod = await self._pod(ref)
-            if pod is None or is_over(pod, datetime.now(UTC)):
-                return await self._gone(ref, pod)
-            if folder.phase is Phase.RUNNING:
-                self._waits.forget(ref)
-                return folder
-            return await self._waiting(ref, pod, folder)
-        except (HimaliaError, Refusal) as error:
-            _log.info("looking at %s: %s", ref.name, error)
+            async with asyncio.timeout(_JUDGE_SECONDS):
+                return await self._compare(ref, folder)
+        except (HimaliaError, Refusal, TimeoutError) as error:
+            _log.info("looking at %s: %s", ref.name, error or "no answer in time")
             return None
+
+    async def _compare(self, ref: AttemptRef, folder: Observation) -> Observation:
+        pod = await self._pod(ref)
+        if pod is None or is_over(pod, datetime.now(UTC)):
+            return await self._gone(ref, pod)
+        if folder.phase is Phase.RUNNING:
+            self._waits.forget(ref)
+            return folder
+        return await self._waiting(ref, pod, folder)
 
     async def _pod(self, ref: AttemptRef) -> Object | None:
         """Return the pod of an attempt; that it is gone or over, the API server itself says."""

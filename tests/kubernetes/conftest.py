@@ -1,0 +1,85 @@
+"""The service over pods, for people with namespaces of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from typing_extensions import override
+
+from himalia.agents import AgentPremises, Agents
+from himalia.backends.base import Backend
+from himalia.core.local import LocalService, LocalSettings
+from himalia.core.places import Places
+from himalia.core.service import Caller
+from himalia.kinds.registry import load_kinds
+from himalia.store.sql import SqlStore
+from tests.servers.cluster import UID, Estate
+from tests.servers.notebooks import notebook
+from tests.servers.people import Resident
+from tests.servers.pods import HOME, pod_backend
+
+
+class Tenant(Resident):
+    """One of the people, who asks a service whose runs are pods."""
+
+    def __init__(self, estate: Estate, service: LocalService, name: str = "me") -> None:
+        self.estate = estate
+        self.owner = estate.owner(name)
+        self.space = estate.space(self.owner)
+        self.home = estate.home(self.owner)
+        self.caller = Caller(owner=self.owner, root=Path(HOME), name=name)
+        self.service = self._service = service
+
+    @override
+    def write(self, *sources: str) -> None:
+        self.file("n.ipynb", notebook(*sources))
+
+    def file(self, name: str, text: str) -> None:
+        """Write a file into the home, as its owner would."""
+        path = self.home / name
+        path.write_text(text)
+        os.chown(path, UID, UID)
+
+    def pods(self, component: str = "run") -> list[dict[str, Any]]:
+        """Return the pods of runs, or of agents, that are there."""
+        label = f"app.kubernetes.io/component={component}"
+        found: list[dict[str, Any]] = self.estate.cluster.get(
+            "pods", "--namespace", self.space, "--selector", label
+        )["items"]
+        return found
+
+
+@asynccontextmanager
+async def serving(
+    parts: tuple[Backend, Agents], folder: Path, **settings: Any
+) -> AsyncIterator[LocalService]:
+    """Give a service over a backend, whose own state lies in `folder`."""
+    backend, agents = parts
+    kinds = load_kinds()
+    places = Places(home=folder).prepare()
+    service = LocalService(
+        store=SqlStore(places.store, kinds.decode_spec),
+        backend=backend,
+        premises=AgentPremises(agents),
+        kinds=kinds,
+        places=places,
+        settings=LocalSettings(max_running=8, **settings),
+    )
+    await service.open()
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def me(cluster_estate: Estate, tmp_path_factory: Any) -> AsyncIterator[Tenant]:
+    """Somebody with a namespace, before a service."""
+    parts = await pod_backend(cluster_estate)
+    async with serving(parts, tmp_path_factory.mktemp("control")) as service:
+        yield Tenant(cluster_estate, service)
