@@ -10,6 +10,7 @@ from traitlets.config import Config
 
 from himalia_hub import departure, discretion, entrance, hosts, roles
 from himalia_hub.banner import Banner
+from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.later import Later, LaterList, entries_of, items_of
 from himalia_hub.readiness import warn_of
 from himalia_hub.settings import Himalia
@@ -22,6 +23,8 @@ _TOKEN_CACHE_SECONDS = 5
 _OPENER = "Cross-Origin-Opener-Policy"
 _START_SECONDS = 120
 """For a server on a busy machine; one that ends before says so at once."""
+_POD_SECONDS = 600
+"""For a pod that waits for another machine, or for its image; what it waits for is shown."""
 _PROXY_CHECK_SECONDS = 1
 """How often the hub looks whether a proxy of its own still runs."""
 
@@ -55,6 +58,9 @@ def _set_hub(c: Config, file: Path) -> None:
     pid_file = Later(c, lambda its, _: str(_state(its).data / "proxy.pid"))
     _first(c.ConfigurableHTTPProxy, "pid_file", pid_file)
     _first(c.ConfigurableHTTPProxy, "check_running_interval", _PROXY_CHECK_SECONDS)
+    # A pod of its own.
+    proxy_starts = Later(c, lambda its, _: None if its.is_machine else False)
+    _first(c.ConfigurableHTTPProxy, "should_start", proxy_starts)
     hub.custom_scopes = roles.custom_scopes() | entries_of(hub.custom_scopes)
     hub.template_vars = {"announcement": Banner(c)} | entries_of(hub.template_vars)
     hub.template_paths = [*items_of(hub.template_paths), str(hosts.TEMPLATES)]
@@ -62,13 +68,14 @@ def _set_hub(c: Config, file: Path) -> None:
         items_of(hub.load_roles), c, lambda some, its: roles.complete(some, its.group_admins)
     )
     hub.services = LaterList(
-        items_of(hub.services), c, lambda some, its: [*some, *_services(some, its, file)]
+        items_of(hub.services), c, lambda some, its: [*some, *_services(some, its, c, file)]
     )
 
 
 def _set_security(c: Config) -> None:
     hub = c.JupyterHub
     _first(hub, "cookie_secret_file", Later(c, lambda its, _: _cookie_secret(its)))
+    _first(hub, "cookie_secret", Later(c, lambda its, _: _given_cookie_secret(its)))
     _first(hub, "cookie_max_age_days", _COOKIE_DAYS)
     # Bound to one host each: a sibling's page can neither set nor read them.
     _first(hub, "cookie_host_prefix_enabled", Later(c, lambda _, its: hosts.has_own_https(its)))
@@ -84,7 +91,8 @@ def _set_security(c: Config) -> None:
 
 def _set_spawner(c: Config) -> None:
     _first(c.Spawner, "default_url", "/lab")
-    _first(c.Spawner, "start_timeout", _START_SECONDS)
+    seconds = Later(c, lambda its, _: _START_SECONDS if its.is_machine else _POD_SECONDS)
+    _first(c.Spawner, "start_timeout", seconds)
     _first(c.Spawner, "server_token_scopes", roles.server_scopes())
     ours = {
         # A state folder in the hub's own environment would be handed to every session, so that
@@ -106,8 +114,9 @@ class ControlUrl:
         self._c = c
 
     def __call__(self, _: object) -> str:
-        """Return the address on this machine."""
-        return f"{_control_origin(Himalia(config=self._c))}/services/{roles.SERVICE}/"
+        """Return the address: on this machine, or in the cluster."""
+        origin = _control_origin(Himalia(config=self._c), self._c)
+        return f"{origin}/services/{roles.SERVICE}/"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # A copy would go by a copy of the file's configuration.
@@ -121,12 +130,14 @@ def _first(section: Config, name: str, value: object) -> None:
 
 
 def _state(settings: Himalia) -> State:
-    return State(settings.folder).prepare()
+    return State.of(settings).prepare()
 
 
 def _spawner(settings: Himalia, c: Config) -> str:
-    warn_of(settings)
     hosts.warn_of(c)
+    if not settings.is_machine:
+        return "himalia_hub.kubernetes.spawner.HimaliaKubeSpawner"
+    warn_of(settings)
     return "himalia_hub.spawner.HimaliaSpawner"
 
 
@@ -136,33 +147,43 @@ def _authenticator(settings: Himalia, _: Config) -> str | None:
     return "himalia_hub.demo.DemoAuthenticator" if settings.demo else None
 
 
-def _control_origin(settings: Himalia) -> str:
+def _control_origin(settings: Himalia, c: Config) -> str:
+    if not settings.is_machine:
+        return str(Kubernetes(config=c).control_url).rstrip("/")
     return f"http://127.0.0.1:{_state(settings).port('control')}"
 
 
-def _services(some: list[Any], settings: Himalia, file: Path) -> list[dict[str, Any]]:
+def _services(some: list[Any], settings: Himalia, c: Config, file: Path) -> list[dict[str, Any]]:
     if any(service.get("name") == roles.SERVICE for service in some):
         return []
-    config = settings.config_file or str(file)
-    control = [sys.executable, "-m", "himalia_hub.control", "--config", config]
-    return [
-        {
-            "name": roles.SERVICE,
-            "url": _control_origin(settings),
+    service = {
+        "name": roles.SERVICE,
+        "url": _control_origin(settings, c),
+        "api_token": _state(settings).secret("control-token"),
+        "oauth_no_confirm": True,
+        "oauth_client_allowed_scopes": [roles.HUB_ADMIN, roles.ADMIN],
+    }
+    if settings.is_machine:
+        config = settings.config_file or str(file)
+        control = [sys.executable, "-m", "himalia_hub.control", "--config", config]
+        service |= {
             # JupyterHub looks after its services every half minute; this does at once.
             # By its path: a module would bring all of this package with it into memory.
             "command": [sys.executable, "-P", str(_KEPT), "--", *control],
-            "api_token": _state(settings).secret("control-token"),
-            "oauth_no_confirm": True,
-            "oauth_client_allowed_scopes": [roles.HUB_ADMIN, roles.ADMIN],
         }
-    ]
+    return [service]
 
 
-def _cookie_secret(settings: Himalia) -> str:
+def _cookie_secret(settings: Himalia) -> str | None:
+    if settings.secrets:
+        return None
     state = _state(settings)
     state.secret("cookie-secret")
     return str(state.secrets / "cookie-secret")
+
+
+def _given_cookie_secret(settings: Himalia) -> bytes | None:
+    return bytes.fromhex(_state(settings).secret("cookie-secret")) if settings.secrets else None
 
 
 def _key(settings: Himalia) -> bytes:

@@ -13,6 +13,10 @@ _LONGEST = 4096
 _CODES = "oauthlib.oauth2.rfc6749.grant_types.authorization_code"
 _IN_ADDRESS = re.compile(r"([?&](?:token|access_token|code|state|password|next)=)[^&\s)'\"]+")
 """Tornado names the whole address of what it refuses. `next` may have an address in it."""
+_IN_MANIFEST = re.compile(
+    r"('name': '[A-Z0-9_]*(?:TOKEN|SECRET|PASSWORD|KEY)[A-Z0-9_]*',\s*'value': )'[^']*'"
+)
+"""KubeSpawner shows the whole pod that could not be made."""
 
 
 class Discretion(logging.Filter):
@@ -45,6 +49,8 @@ def _discreet(argument: object) -> object:
         argument = repr(argument)
     if isinstance(argument, str) and "=" in argument:
         argument = _IN_ADDRESS.sub(r"\1[secret]", argument)
+    if isinstance(argument, str) and "'value': " in argument:
+        argument = _IN_MANIFEST.sub(r"\1'[secret]'", argument)
     if isinstance(argument, str | bytes) and len(argument) > _LONGEST:
         return f"{argument[:_LONGEST]!r}… ({len(argument)} in all)"
     return argument

@@ -76,14 +76,19 @@ def explain(why: OSError | KeyError | int, *, python: str, log: str = "", name: 
         )
     if isinstance(why, OSError | KeyError):
         return f"Your server could not be started: {why}. {_ADMIN}"
+    return ended(said(why), python=python, log=log, rest=f"~/{LOG_FOLDER}/{log_name(name)}")
+
+
+def ended(how: str, *, python: str, log: str, rest: str = "") -> str:
+    """Say that a server ended while it started; the end of its log follows, `rest` has it all."""
     lines = "\n".join(log.strip().splitlines()[-_LINES:])
     for pattern, text in _KNOWN:
         if pattern.search(log):
             return f"{text.format(python=python)}\n{lines}"
-    where = f"~/{LOG_FOLDER}/{log_name(name)}"
+    below = f"is below; all of it is in {rest}" if rest else "is below"
     return (
-        f"Your server ended while it started ({said(why)}). The end of its log is below; all of it "
-        f"is in {where}. Start it again, or show this to whoever looks after this hub.\n{lines}"
+        f"Your server ended while it started ({how}). The end of its log {below}. Start it again, "
+        f"or show this to whoever looks after this hub.\n{lines}"
     )
 
 

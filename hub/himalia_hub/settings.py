@@ -147,7 +147,7 @@ class Himalia(OidcSettings):
 
     max_running = Int(
         help="""Runs of all users at once; the others wait in the queue. By default one for each
-        core of the machine, and at least two.""",
+        core of the machine, and at least two; 500 on Kubernetes, which has a queue of its own.""",
     ).tag(config=True)
 
     smtp_url = Unicode(
@@ -185,7 +185,7 @@ class Himalia(OidcSettings):
 
     @default("max_running")
     def _default_max_running(self) -> int:
-        return max(2, os.cpu_count() or 2)
+        return max(2, os.cpu_count() or 2) if self.is_machine else 500
 
     @default("state")
     def _default_state(self) -> str:
@@ -210,6 +210,11 @@ class Himalia(OidcSettings):
             # Without the address: it may have a password in it.
             raise ValueError("Himalia.store_url must be postgresql://user:password@host/name.")
         return url
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether servers and jobs are processes of the hub's own machine."""
+        return bool(self.platform == "machine")
 
     @property
     def is_root(self) -> bool:

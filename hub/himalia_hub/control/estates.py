@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
 from collections.abc import Callable, Collection
-from pathlib import Path
 
 from himalia.agents import Agents
 from himalia.agents.account import Account
@@ -15,8 +12,7 @@ from himalia.core.handing_over import hand_over
 from himalia.core.premises import Premises
 from himalia.core.team import Person
 from himalia.store.base import Store
-from himalia_hub.accounts import Accounts
-from himalia_hub.homes import Homes
+from himalia_hub.control.works import Grounds
 from himalia_hub.settings import Himalia
 
 _log = logging.getLogger(__name__)
@@ -29,6 +25,7 @@ class Estates:
         self,
         settings: Himalia,
         store: Store,
+        grounds: Grounds,
         *,
         agents: Callable[[], Agents],
         premises: Callable[[], Premises],
@@ -38,8 +35,7 @@ class Estates:
         self._people = store.team.people
         self._agents = agents
         self._premises = premises
-        self._accounts = Accounts(settings)
-        self._homes = Homes(settings.folder)
+        self._grounds = grounds
 
     async def account(self, owner: str) -> Account:
         """Return a person's account (:raises NotFound: they are gone, and it too).
@@ -47,13 +43,13 @@ class Estates:
         :raises HimaliaError: it cannot be made.
         """
         person = await self._people.get(owner)
-        if person.gone_at is not None and not self._homes.path(owner).exists():
+        if person.gone_at is not None and not await self._grounds.has(owner, person.name):
             # It was retired, and must not be made anew for nobody.
             raise NotFound("This person is gone.")
-        return await asyncio.to_thread(self._accounts.of, owner, person.name)
+        return await self._grounds.account(owner, person.name)
 
     async def settle(self, person: Person) -> bool:
-        """Do what the settings say with what a gone person left; False where runs must end first.
+        """Do what the settings say with what a gone person left; False while that is not done.
 
         Everything may be repeated after a crash in the middle.
         """
@@ -81,13 +77,12 @@ class Estates:
         runs = await self._people.purge(person.owner)
         _log.info("deleted what %s had: %d runs", person.owner, len(runs))
         await self._agents().end(person.owner)
-        await asyncio.to_thread(self._accounts.retire, person.owner)
-        return True
+        return await self._grounds.retire(person.owner, person.name)
 
     async def sweep(self, present: Collection[str]) -> None:
         """Retire homes of gone people, who may have left nothing else, and delete old ones."""
         unsettled = {person.owner for person in await self._people.unsettled()}
-        for owner in await asyncio.to_thread(_names, self._homes.homes):
+        for owner in await self._grounds.owners():
             if owner in present or owner in unsettled:
                 continue
             try:
@@ -97,18 +92,11 @@ class Estates:
                 continue
             if person.gone_at is not None:
                 await self._agents().end(owner)
-                await asyncio.to_thread(self._accounts.retire, owner)
-        await asyncio.to_thread(self._accounts.delete_retired)
+                await self._grounds.retire(owner, person.name)
+        await self._grounds.sweep()
 
     async def _heir(self) -> Person | None:
         try:
             return await self._people.named(self._settings.heir)
         except NotFound:
             return None
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - names are wanted
-    except OSError:
-        return []

@@ -41,7 +41,9 @@ from himalia_hub.control.predecessor import announce_self, take_over
 from himalia_hub.control.roll import Rolls
 from himalia_hub.control.team import Site, Team
 from himalia_hub.control.tokens import Tokens
+from himalia_hub.control.works import Works, machine
 from himalia_hub.hosts import binds_cookies
+from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.roles import SERVICE
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
@@ -74,9 +76,9 @@ def main(start: Start) -> None:
     """
     c = PyFileConfigLoader(str(start.config)).load_config()
     settings = Himalia(config=c)
-    state = State(settings.folder).prepare()
-    # Held until this process ends.
-    lock = None if start.is_beside else take_over(state)
+    state = State.of(settings).prepare()
+    # Held until this process ends. In a cluster, several serve beside each other.
+    lock = None if start.is_beside or not settings.is_machine else take_over(state)
     asyncio.run(Control(start, c, settings, state).run())
     del lock
 
@@ -90,13 +92,15 @@ class Control:
         self._start = start
         self._binds_cookies = binds_cookies(c)
         self._template_paths = tuple(c.JupyterHub.get("template_paths", ()))
-        self._port = start.port if start.port is not None else state.port("control")
+        self._kubernetes = None if settings.is_machine else Kubernetes(config=c)
+        self._port = self._chosen_port()
         self._prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or _PREFIX
         api_url = os.environ.get("JUPYTERHUB_API_URL") or "http://127.0.0.1:8081/hub/api"
         # An old process's environment may be of an old hub; the secret on disk is what counts.
         self._hub = HubApi(api_url, state.secret("control-token"))
         self._rolls = Rolls(self._hub)
         self._kinds = load_kinds()
+        self._works: Works | None = None
         self._team: Team | None = None
         self._answering = 0
         self._tokens = Tokens(
@@ -121,27 +125,36 @@ class Control:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._hub.close)
             listening = await self._bind()
-            site = self._site(listening.getsockname()[1])
-            if not self._start.is_beside:
-                announce_self(self._state, site.url)
+            port = listening.getsockname()[1]
+            if not self._start.is_beside and self._kubernetes is None:
+                announce_self(self._state, self._url(port))
             stack.push_async_callback(self._close)
             self._serve(stack, listening)
-            opening = asyncio.create_task(self._open(site))
-            following = asyncio.create_task(self._tokens.listen(self._changed))
+            opening = asyncio.create_task(self._open(port))
+            following = asyncio.create_task(self._tokens.listen(self._changed, self._on_server))
             stack.callback(following.cancel)
             stack.callback(opening.cancel)
-            _log.info("control %s listens at %s, process %d", __version__, site.url, os.getpid())
+            where = self._url(port)
+            _log.info("control %s listens at %s, process %d", __version__, where, os.getpid())
             await told.wait()
             _log.info("control ends")
 
+    def _chosen_port(self) -> int:
+        if self._start.port is not None:
+            return self._start.port
+        return self._kubernetes.control_port if self._kubernetes else self._state.port("control")
+
     async def _bind(self) -> socket.socket:
-        """Listen on this machine alone; the control before may still be letting go of the port."""
+        """Listen, on a machine to itself alone; the control before may still be letting go of the
+        port.
+        """
+        host = "127.0.0.1" if self._kubernetes is None else "0.0.0.0"  # noqa: S104 - in a pod
         end = time.monotonic() + _BIND_SECONDS
         while True:
             made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                made.bind(("127.0.0.1", self._port))
+                made.bind((host, self._port))
             except OSError as error:
                 made.close()
                 if time.monotonic() > end:
@@ -155,30 +168,40 @@ class Control:
                 made.setblocking(False)
                 return made
 
-    def _site(self, port: int) -> Site:
+    def _url(self, port: int) -> str:
+        if self._kubernetes is not None:
+            return f"{self._kubernetes.control_url.rstrip('/')}{_PREFIX}"
+        return f"http://127.0.0.1:{port}{_PREFIX}"
+
+    async def _site(self, port: int) -> Site:
         # The hub's own control is always the same holder: what the one before held is its own.
-        name, folder = self._state.secret("control-name")[:16], "control"
+        if self._kubernetes is None:
+            name, folder = self._state.secret("control-name")[:16], "control"
+        else:
+            # In a cluster it is the one of its pod.
+            name, folder = f"{socket.gethostname()}-{port}", "control"
         if self._start.is_beside:
             name, folder = f"{name}-{secrets.token_hex(4)}", f"control-{port}"
         return Site(
             state=self._state,
-            url=f"http://127.0.0.1:{port}{_PREFIX}",
+            url=self._url(port),
             holder=f"control-{name}",
             places=Places(home=self._state.folder / folder),
+            works=await self._found(),
         )
 
-    async def _open(self, site: Site) -> None:
+    async def _open(self, port: int) -> None:
         """Open the team as soon as that is possible; requests are told to wait meanwhile."""
         pause = _FIRST_PAUSE
         while True:
-            team = Team(
-                settings=self._settings,
-                site=site,
-                kinds=self._kinds,
-                hub=self._hub,
-                rolls=self._rolls,
-            )
             try:
+                team = Team(
+                    settings=self._settings,
+                    site=await self._site(port),
+                    kinds=self._kinds,
+                    hub=self._hub,
+                    rolls=self._rolls,
+                )
                 await team.open()
             except HimaliaError as error:
                 _log.warning("not ready: %s", error.message)
@@ -194,9 +217,23 @@ class Control:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
+    async def _found(self) -> Works:
+        """Return where things lie and run (:raises Unavailable: it cannot be reached)."""
+        if self._works is None and self._kubernetes is None:
+            self._works = await machine(self._settings)
+        elif self._works is None and self._kubernetes is not None:
+            from himalia_hub.kubernetes.works import kubernetes  # noqa: PLC0415 - an extra
+
+            token = self._state.secret("namespaces-token")
+            self._works = await kubernetes(self._kubernetes, token)
+        assert self._works is not None
+        return self._works
+
     async def _close(self) -> None:
         if self._team is not None:
             await self._team.close()
+        if self._works is not None:
+            await self._works.close()
 
     async def _meet(self, person: Person) -> None:
         """Have somebody known before the next roll call; the hub says more of them then."""
@@ -205,6 +242,10 @@ class Control:
     def _changed(self, _name: str) -> None:
         if self._team is not None:
             self._team.roll_call.loop.wake()
+
+    def _on_server(self, said: str) -> None:
+        if self._team is not None:
+            self._team.session_news.told(said)
 
     def _serve(self, stack: AsyncExitStack, listening: socket.socket) -> None:
         """Answer requests; undone in the opposite order, answers first."""

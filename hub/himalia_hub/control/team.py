@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from himalia.agents import AgentBackend, AgentPremises, Agents, AgentSettings
+from himalia.agents import AgentPremises, Agents
 from himalia.core.administration import Administration
 from himalia.core.errors import Unavailable
 from himalia.core.governing import LocalAdministration
@@ -28,8 +28,10 @@ from himalia_hub.control.hub_api import HubApi
 from himalia_hub.control.roll import Rolls
 from himalia_hub.control.roll_call import RollCall, RollRules
 from himalia_hub.control.run_tokens import RunTokens
+from himalia_hub.control.session_ledger import SessionNews
 from himalia_hub.control.sessions import HubServers, LocalHub, Sessions
 from himalia_hub.control.verdicts import Rules
+from himalia_hub.control.works import Works
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
@@ -45,6 +47,7 @@ class Site:
     """Where jobs find it."""
     holder: str
     places: Places
+    works: Works
 
 
 class Team:
@@ -53,19 +56,23 @@ class Team:
     def __init__(
         self, *, settings: Himalia, site: Site, kinds: Kinds, hub: HubApi, rolls: Rolls
     ) -> None:
-        self._site = site
+        self._site, works = site, site.works
         store_at: str | Path = settings.store_url or site.state.data / "store.db"
         self.store = SqlStore(store_at, kinds.decode_spec)
         team = self.store.team
         self.duties = Duties(lambda: team.leaders, site.holder)
         estates = Estates(
-            settings, self.store, agents=lambda: self.agents, premises=lambda: premises
+            settings,
+            self.store,
+            works.grounds,
+            agents=lambda: self.agents,
+            premises=lambda: premises,
         )
-        self.agents = Agents(estates.account, AgentSettings(python=Path(settings.python)))
+        self.agents = Agents(estates.account, works.agents, launch=works.launch)
         premises = AgentPremises(self.agents)
         self.service = LocalService(
             store=self.store,
-            backend=AgentBackend(self.agents),
+            backend=works.backend(self.agents),
             premises=premises,
             kinds=kinds,
             places=site.places,
@@ -89,6 +96,7 @@ class Team:
                 every_seconds=settings.roll_call_seconds, most_missing=settings.most_missing
             ),
         )
+        self.session_news = SessionNews(self.roll_call.ledger)
         self._culler = Culler(
             hub=hub,
             sessions=sessions,
@@ -113,7 +121,8 @@ class Team:
             await self.service.open()
             stack.push_async_callback(self.service.close)
             await self._announce(await self.store.team.notices.get())
-            employ((self.duties, self.roll_call.loop, self._culler.loop), stack)
+            loops = (self.roll_call.loop, self.session_news.loop, self._culler.loop)
+            employ((self.duties, *loops), stack)
             self._closing = stack.pop_all()
 
     async def close(self) -> None:
