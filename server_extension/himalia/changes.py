@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
@@ -24,12 +24,15 @@ class NotTold(Exception):
         self.is_gone = is_gone
 
 
-async def follow(api_url: str, token: str) -> AsyncIterator[str]:
+async def follow(
+    api_url: str, token: str, *, on_server: Callable[[str], None] | None = None
+) -> AsyncIterator[str]:
     """Yield :data:`CONNECTED`, and then names of users whose rights changed.
 
     A server's token hears of its own user, who is called ``*``; a service's of everybody.
 
     :param api_url: the hub's, ending in ``/hub/api``.
+    :param on_server: is told, as JSON, of servers that begin and end; services alone hear of them.
     :raises NotTold: the hub ended it, is gone, or has no such address.
     """
     lines: asyncio.Queue[str] = asyncio.Queue(_MOST_WAITING)
@@ -61,6 +64,8 @@ async def follow(api_url: str, token: str) -> AsyncIterator[str]:
             word, _, name = line.partition(" ")
             if word == "changed":
                 yield name or "*"
+            elif word == "server" and on_server is not None:
+                on_server(name)
     finally:
         ending.cancel()
         client.close()

@@ -22,6 +22,7 @@ from himalia_hub.admin.rights import HUB_ADMIN
 from himalia_hub.control.tokens import Tokens
 
 _PATIENCE_SECONDS = 3.0
+_RESULTS = ("claimed", "taken_over", "none", "full", "failed")
 _SCOPES = frozenset({"read:metrics", HUB_ADMIN})
 _FORWARDED = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Forwarded-Host")
 Check = Callable[[], Awaitable[str | None]]
@@ -43,6 +44,9 @@ class Numbers:
             "himalia_unavailable", "Answers that said: not now.", registry=self.registry
         )
         self._runs = self._gauge("himalia_runs", "Runs that have not ended.", "status")
+        self._claims = self._gauge(
+            "himalia_claims", "Runs that this control claimed, and claims without one.", "result"
+        )
         self._open = self._gauge("himalia_streams", "Event streams that are open.")
         self._agents = self._gauge("himalia_agents", "Agents that are up.")
         self._held = self._gauge("himalia_duties", "Duties that this control leads.")
@@ -68,6 +72,8 @@ class Numbers:
         self._hits.labels("hub").set(counts.misses)
         found: Mapping[Status, int] | None = None
         if service is not None:
+            for result in _RESULTS:
+                self._claims.labels(result).set(service.parts.reconciler.claims[result])
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     found = await service.parts.store.runs.counts()

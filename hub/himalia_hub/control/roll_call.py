@@ -69,7 +69,7 @@ class RollCall:
         self._estate = estate
         self._every = rules.every_seconds
         self._most_missing = rules.most_missing
-        self._ledger = SessionLedger(team.usage)
+        self.ledger = SessionLedger(team.usage)
         self._known: dict[str, Person] = {}
         self._missing: dict[str, float] = {}
         self.loop = Loop("roll call", self.step, lead)
@@ -83,7 +83,7 @@ class RollCall:
             self._missing.clear()
             raise
         await self._meet(roll)
-        await self._ledger.book(roll)
+        await self.ledger.book(roll)
         await self._miss(roll)
         waiting = await self._settle_all()
         await self._estate.sweep(self._known.keys() | roll.users.keys())

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from datetime import datetime
+import logging
+from collections import deque
+from datetime import UTC, datetime, timedelta
 
+from pydantic import AwareDatetime, ValidationError
+
+from himalia.core.loop import Loop
 from himalia.core.team import UsageEntry
 from himalia.store.team import UsageStore
 from himalia_hub.control.hub_api import HubServer, HubUser
@@ -14,6 +19,24 @@ from himalia_hub.control.roll import Roll
 KIND = "session"
 _BATCH = 200
 """Entries of one transaction: others wait for it meanwhile."""
+_SKEW = timedelta(seconds=5)
+"""How far the hub's clock may be from control's."""
+_MOST_WAITING = 10_000
+_PAUSE_SECONDS = 60.0
+_log = logging.getLogger(__name__)
+
+
+class ServerNews(HubUser):
+    """A user's server that began or ended."""
+
+    server: str
+    started: AwareDatetime
+    is_on: bool
+
+    def entry(self) -> UsageEntry:
+        """Return the entry of its time, open; the same one that a roll makes."""
+        server = HubServer(name=self.server, started=self.started)
+        return _entry(self.owner, self, server, self.started)
 
 
 class SessionLedger:
@@ -37,9 +60,48 @@ class SessionLedger:
         for start in range(0, len(new), _BATCH):
             await self._usage.begin_all(new[start : start + _BATCH])
         self._begun = set(on)
+        # What began while the list was on its way is on, and not on the list.
+        before = roll.at - _SKEW
         for entry_id, entry in opened.items():
-            if entry_id not in on:
+            if entry_id not in on and entry.started_at < before:
                 await self._usage.end(entry_id, max(roll.at, entry.started_at))
+
+    async def book_one(self, said: ServerNews, at: datetime) -> None:
+        """Open or close the entry of one server, as the hub told it at a moment."""
+        entry = said.entry()
+        await self._usage.begin(entry)
+        if not said.is_on:
+            await self._usage.end(entry.id, max(at, entry.started_at))
+
+
+class SessionNews:
+    """Books servers as they begin and end, so that those between two rolls are booked too."""
+
+    def __init__(self, ledger: SessionLedger) -> None:
+        self._ledger = ledger
+        self._waiting: deque[tuple[ServerNews, datetime]] = deque(maxlen=_MOST_WAITING)
+        self.loop = Loop("book sessions", self._step)
+
+    def told(self, text: str) -> None:
+        """Take what the hub says of a server."""
+        try:
+            said = ServerNews.model_validate_json(text)
+        except ValidationError:
+            _log.warning("the hub told something of a server that cannot be read")
+            return
+        # By control's clock, as all usage; and when it was heard, however long the store is away.
+        self._waiting.append((said, datetime.now(UTC)))
+        self.loop.wake()
+
+    async def _step(self) -> float:
+        while self._waiting:
+            first = self._waiting.popleft()
+            try:
+                await self._ledger.book_one(*first)
+            except BaseException:
+                self._waiting.appendleft(first)
+                raise
+        return _PAUSE_SECONDS
 
 
 def _entry(owner: str, user: HubUser, server: HubServer, started: datetime) -> UsageEntry:

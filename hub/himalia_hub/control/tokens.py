@@ -250,12 +250,14 @@ class Tokens:
             if entry.identity is not None and name in {"*", entry.identity.name}:
                 entry.is_stale = True
 
-    async def listen(self, changed: Callable[[str], None]) -> None:
+    async def listen(
+        self, changed: Callable[[str], None], on_server: Callable[[str], None] | None = None
+    ) -> None:
         """Follow what the hub tells, for ever; `changed` is told the names too."""
         while True:
             pause = _AGAIN_SECONDS
             try:
-                async for name in follow(self._hub.url, self._hub.token):
+                async for name in follow(self._hub.url, self._hub.token, on_server=on_server):
                     if name == CONNECTED:
                         # What changed before was not told.
                         self.forget("*")

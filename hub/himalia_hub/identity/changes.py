@@ -8,9 +8,11 @@ answer never ends and has a line for each change.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -35,6 +37,12 @@ class Listener:
     name: str
     """Whose changes it hears of; :data:`EVERYBODY` for a service."""
     told: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(_MOST_WAITING))
+
+    def tell(self, line: str) -> None:
+        """Have a line sent."""
+        # A full queue belongs to somebody who does not read, and is cut off.
+        with suppress(asyncio.QueueFull):
+            self.told.put_nowait(line)
 
 
 class Changes:
@@ -67,21 +75,42 @@ class Changes:
     def _tell(self) -> None:
         names, self._names, self._is_due = self._names, set(), False
         for listener in self._listeners:
-            for name in names if listener.name == EVERYBODY else names & {listener.name}:
-                with suppress(asyncio.QueueFull):
-                    # A full queue belongs to somebody who does not read, and is cut off.
-                    listener.told.put_nowait(name)
+            if listener.name == EVERYBODY:
+                for name in names:
+                    listener.tell(f"changed {name}")
+            elif listener.name in names:
+                listener.tell("changed")
 
     def watch_rows(self) -> None:
-        """Notice tokens and users that are deleted, by whatever part of JupyterHub."""
+        """Notice tokens and users that are deleted, by whatever part of JupyterHub; and servers
+        that begin and end, of whatever spawner.
+        """
         for row in (orm.APIToken, orm.User):
             event.listen(row, "after_delete", self._row_deleted)
+        event.listen(orm.Spawner.started, "set", self._server_changed)
 
     def _row_deleted(self, _mapper: object, _connection: object, row: Any) -> None:
         if isinstance(row, orm.User):
             self.of({row.name})
         else:
             self.of(_concerned(row))
+
+    def _server_changed(self, row: Any, now: object, before: object, _initiator: object) -> None:
+        """Tell services that a server began, or ended; its user's rights are as before."""
+        listeners = [one for one in self._listeners if one.name == EVERYBODY]
+        started = now if isinstance(now, datetime) else before
+        if not listeners or not isinstance(started, datetime) or row.user is None:
+            return
+        said = {
+            "name": row.user.name,
+            "created": f"{row.user.created.isoformat()}Z",
+            "groups": [group.name for group in row.user.groups],
+            "server": row.name,
+            "started": f"{started.isoformat()}Z",
+            "is_on": isinstance(now, datetime),
+        }
+        for listener in listeners:
+            listener.tell(f"server {json.dumps(said)}")
 
 
 def _concerned(token: Any) -> set[str]:
@@ -116,18 +145,17 @@ class ChangesHandler(APIHandler):  # type: ignore[misc]
             self.write("alive\n")
             await self.flush()
             while not listener.told.full():
-                await self._send(listener, is_service)
+                await self._send(listener)
         except iostream.StreamClosedError:
             pass
         finally:
             changes.leave(listener)
 
-    async def _send(self, listener: Listener, is_service: bool) -> None:
+    async def _send(self, listener: Listener) -> None:
         line = "alive"
         with suppress(TimeoutError):
             async with asyncio.timeout(_ALIVE_SECONDS):
-                name = await listener.told.get()
-                line = f"changed {name}" if is_service else "changed"
+                line = await listener.told.get()
         self.write(f"{line}\n")
         await self.flush()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -91,6 +92,9 @@ class Reconciler:
         self._has_taken_over = False
         self._swept_mono = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self.claims: Counter[str] = Counter()
+        """Runs ``claimed`` and ``taken_over``; and claims that found ``none``, had no room
+        (``full``) or ``failed``."""
         self._claims = Loop("claim runs", self._claim)
         self._leases = Loop("renew leases", self._renew)
         self._stops = Loop("stop runs", self._stop_asked)
@@ -143,12 +147,19 @@ class Reconciler:
         free = self._settings.max_running - len(self._works)
         if free > 0:
             until = self._lease_end()
-            claimed = await self._store.holds.claim(
-                self._settings.holder, now=self._clock(), lease_until=until, limit=free
-            )
+            try:
+                claimed = await self._store.holds.claim(
+                    self._settings.holder, now=self._clock(), lease_until=until, limit=free
+                )
+            except Unavailable:
+                self.claims["failed"] += 1
+                raise
+            self.claims.update(claimed=len(claimed), none=not claimed)
             for held in claimed:
                 work = self._hold(held, until, is_begun=False)
                 self._aside(work, self._start(work))
+        else:
+            self.claims["full"] += 1
         return self._execution.seconds_to_retry(at_most=self._settings.sweep_seconds)
 
     async def _take_over(self) -> None:
@@ -164,6 +175,7 @@ class Reconciler:
         )
         self._has_taken_over = True
         self._swept_mono = now_mono
+        self.claims["taken_over"] += len(taken)
         for held in taken:
             _log.info("taking over %s, attempt %d", held.run.id, held.run.attempt)
             self._hold(held, until, is_begun=True)

@@ -65,6 +65,8 @@ async def test_health_tells_nothing_and_metrics_are_for_who_may_read_them(place,
     assert near.status_code == 200
     assert 'himalia_requests_total{route="listJobs",status="200"} 1.0' in near.text
     assert "himalia_store_up 1.0" in near.text
+    assert 'himalia_claims{result="claimed"} 0.0' in near.text
+    assert 'himalia_claims{result="failed"} 0.0' in near.text
     assert "alice" not in near.text
     proxied = {"headers": {"X-Forwarded-For": "127.0.0.1"}}
     async with httpx.AsyncClient(trust_env=False) as client:
