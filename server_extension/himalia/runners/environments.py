@@ -102,11 +102,15 @@ def _read(name: str, folder: Path) -> KernelSpec | None:
 
 
 def _of_python(path: Path) -> KernelSpec | None:
-    candidates = [path / "bin" / "python", path / "python"] if path.is_dir() else [path]
-    for candidate in candidates:
-        if candidate.is_file() and os.access(candidate, os.X_OK):
-            # The link inside the environment is what makes it that environment.
-            return _python_spec(str(path), str(candidate), f"Python in {path}")
+    try:
+        candidates = [path / "bin" / "python", path / "python"] if path.is_dir() else [path]
+        for candidate in candidates:
+            if candidate.is_file() and os.access(candidate, os.X_OK):
+                # The link inside the environment is what makes it that environment.
+                return _python_spec(str(path), str(candidate), f"Python in {path}")
+    except OSError:
+        # In somebody else's folder, or no name that a file can have: as good as absent.
+        return None
     return None
 
 
