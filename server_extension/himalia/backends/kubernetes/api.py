@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -120,7 +120,7 @@ class Api:
             if error.reason != "Conflict":
                 raise
 
-    async def watch(self, path: str, query: Query, version: str) -> AsyncIterator[Object]:
+    async def watch(self, path: str, query: Query, version: str) -> AsyncGenerator[Object]:
         """Yield what happens to objects of a list from `version` on, until the server ends it.
 
         :raises Outdated: that is too long ago; list them anew.
@@ -159,7 +159,7 @@ class Api:
         headers = await self._headers()
         try:
             async with asyncio.timeout(_SECONDS):
-                return await self._session().ws_connect(
+                socket: aiohttp.ClientWebSocketResponse = await self._session().ws_connect(
                     self._url(path),
                     params=query,
                     headers=headers,
@@ -167,6 +167,7 @@ class Api:
                     heartbeat=_BEAT_SECONDS,
                     **self._way(),
                 )
+                return socket
         except aiohttp.WSServerHandshakeError as error:
             if error.status in _PASSING:
                 raise Unavailable(_words(error)) from error
@@ -216,7 +217,7 @@ class Api:
             **self._way(),
         )
 
-    def _way(self) -> dict[str, Any]:
+    def _way(self) -> Any:
         """Return how the configuration has the server reached, beside its address."""
         configuration = self._client.configuration
         way = {"server_hostname": configuration.tls_server_name, "proxy": configuration.proxy}

@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,9 +147,10 @@ class Watching:
             self._changed()
         while not watch.is_idle:
             # There is an event a minute at least, if only to say how far this is.
-            async for event in self._api.watch(path, query, version):
-                version = str(event["object"]["metadata"]["resourceVersion"])
-                if watch.pods.apply(event):
-                    self._changed()
-                if watch.is_idle:
-                    break
+            async with aclosing(self._api.watch(path, query, version)) as events:
+                async for event in events:
+                    version = str(event["object"]["metadata"]["resourceVersion"])
+                    if watch.pods.apply(event):
+                        self._changed()
+                    if watch.is_idle:
+                        break
