@@ -60,22 +60,36 @@ class Accounts:
         if not self._settings.is_root:
             home = self._homes.make(owner, os.geteuid(), os.getegid())
             return Account(name=user_name(), home=home)
-        if self._settings.accounts == "system":
+        if self._is_of_system:
             return _account(_of_system(name))
         entry = self._find(owner) or self._make(owner)
         self._homes.make(owner, entry.pw_uid, entry.pw_gid)
         return _account(entry)
 
-    def retire(self, owner: str) -> None:
+    def has(self, owner: str, name: str) -> bool:
+        """Tell whether anything of an owner's, whose name at the hub is `name`, is here."""
+        if not self._is_of_system:
+            return self._homes.path(owner).exists()
+        try:
+            return _state(_of_system(name), owner).exists()
+        except (NotFound, Conflict):
+            return False
+        except PermissionError:
+            # A volume that shuts root out: the account itself will see.
+            return True
+
+    def retire(self, owner: str, name: str) -> None:
         """Take away what an owner had: processes are killed, the account goes, and the home is put
         where only the hub's own account reaches it. May be repeated. Accounts of the system's own
-        stay as they are.
+        stay as they are, but for what Himalia kept in their homes for this owner.
 
-        :raises Unavailable: a process would not end, or the account could not be removed.
+        :raises Unavailable: a process would not end, or something could not be removed.
         """
         if not is_owner_id(owner):
             raise NotFound("There is no such person.")
-        if self._settings.is_root and self._settings.accounts == "system":
+        if self._is_of_system:
+            with suppress(NotFound, Conflict):
+                _clear(_of_system(name), owner)
             return
         with self._locked():
             entry = self._find(owner) if self._settings.is_root else None
@@ -88,6 +102,10 @@ class Accounts:
                 with suppress(KeyError):
                     grp.getgrnam(entry.pw_name)
                     _run("groupdel", entry.pw_name)
+
+    @property
+    def _is_of_system(self) -> bool:
+        return bool(self._settings.is_root and self._settings.accounts == "system")
 
     def delete_retired(self) -> int:
         """Delete the homes that were retired longer ago than the settings keep them."""
@@ -211,6 +229,36 @@ def _of_system(name: str) -> pwd.struct_passwd:
     if entry.pw_uid < _FIRST_ORDINARY or entry.pw_uid == _NOBODY:
         raise Conflict(f"The account {name!r} is the system's own, and nobody's to use.")
     return entry
+
+
+def _state(entry: pwd.struct_passwd, owner: str) -> Path:
+    return _account(entry).state(owner)
+
+
+def _clear(entry: pwd.struct_passwd, owner: str) -> None:
+    """Delete what is kept for an owner in the home of an account that stays.
+
+    The account itself does it: whatever it may have put in the way, nothing else can be reached.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - a path of our making below the account's own home
+            ["/bin/rm", "-rf", "--one-file-system", "--", str(_state(entry, owner))],
+            user=entry.pw_uid,
+            group=entry.pw_gid,
+            extra_groups=[],
+            env={"LC_ALL": "C.UTF-8"},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise Unavailable(f"rm cannot be run: {error}") from error
+    if done.returncode:
+        said = done.stderr.strip()[-500:]
+        raise Unavailable(f"What Himalia kept for {owner} cannot be deleted: {said}")
+    _log.info("deleted what was kept for %s in the home of %s", owner, entry.pw_name)
 
 
 def _is_taken(number: int) -> bool:

@@ -81,7 +81,7 @@ def test_what_is_no_owner_gets_no_account(accounts: Accounts, wrong: str) -> Non
     with pytest.raises(NotFound):
         accounts.of(wrong, "ann")
     with pytest.raises(NotFound):
-        accounts.retire(wrong)
+        accounts.retire(wrong, "ann")
 
 
 def test_an_account_has_a_home_that_nobody_else_enters(
@@ -166,7 +166,7 @@ def test_an_account_that_others_made_is_not_adopted(settings: Himalia, accounts:
     with pytest.raises(Conflict, match="not made by this hub"):
         accounts.of(who, "ann")
     with pytest.raises(Conflict, match="not made by this hub"):
-        accounts.retire(who)
+        accounts.retire(who, "ann")
     assert pwd.getpwnam(account_name(who))
 
 
@@ -179,8 +179,8 @@ def test_who_is_retired_leaves_no_process_and_no_number_to_inherit(
     if settings.is_root:
         os.chown(account.home / "diary", account.uid or -1, -1)
         left = subprocess.Popen(["sleep", "600"], user=account.uid, group=account.gid)
-    accounts.retire(who)
-    accounts.retire(who)
+    accounts.retire(who, "ann")
+    accounts.retire(who, "ann")
     assert not account.home.exists()
     (kept,) = (settings.folder / "retired").glob(f"{who}.*/home/diary")
     assert kept.read_text() == "secret"
@@ -202,7 +202,7 @@ def test_who_is_retired_leaves_no_process_and_no_number_to_inherit(
 def test_a_lost_count_gives_no_number_again(settings: Himalia, accounts: Accounts) -> None:
     who = owner()
     first = accounts.of(who, "ann")
-    accounts.retire(who)
+    accounts.retire(who, "ann")
     if settings.is_root:
         (settings.folder / "account-numbers").unlink()
     second = accounts.of(owner(), "ann")
@@ -217,7 +217,7 @@ def test_retired_homes_are_deleted_after_their_days(settings: Himalia, accounts:
     (outside / "file").touch()
     (home / "link").symlink_to(outside)
     (home / "folder").mkdir()
-    accounts.retire(who)
+    accounts.retire(who, "ann")
     assert accounts.delete_retired() == 0
     settings.retired_days = 0.0
     assert accounts.delete_retired() == 1

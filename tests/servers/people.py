@@ -75,7 +75,7 @@ class People:
     def close(self) -> None:
         """Remove the accounts, with all that runs under them."""
         for owner in self._owners.values():
-            self._accounts.retire(owner)
+            self._accounts.retire(owner, "")
         left = [entry for entry in pwd.getpwall() if entry.pw_dir.startswith(f"{self.folder}/")]
         for entry in left:
             subprocess.run(["userdel", entry.pw_name], check=True, capture_output=True)

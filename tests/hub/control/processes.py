@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import pwd
 import shutil
@@ -22,6 +21,7 @@ import httpx
 import psutil
 
 from himalia_hub.state import State
+from tests.servers import notebooks
 from tests.servers.environment import server_python
 from tests.servers.hub_api import HubApiServer, User
 from tests.servers.patience import PATIENCE_SECONDS
@@ -114,22 +114,7 @@ class Place:
 
     def write(self, user: User, name: str, *sources: str) -> None:
         """Write a notebook into somebody's home, as theirs."""
-        cells = [
-            {"cell_type": "code", "id": f"cell-{number}", "source": source, "metadata": {},
-             "outputs": [], "execution_count": None}
-            for number, source in enumerate(sources)
-        ]  # fmt: skip
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        document = {
-            "nbformat": 4,
-            "nbformat_minor": 5,
-            "metadata": {"kernelspec": kernel},
-            "cells": cells,
-        }
-        path = self.home(user) / name
-        path.write_text(json.dumps(document))
-        owner = path.parent.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        notebooks.write(self.home(user) / name, *sources)
 
     def clear(self) -> None:
         """End everything, and remove what was made."""
