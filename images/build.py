@@ -101,8 +101,8 @@ class Builder:
     certificates: str
     """A bundle that package registries are checked with during the build, and never later."""
 
-    def build(self, folder: Path, reference: str) -> None:
-        """Build an image."""
+    def build(self, folder: Path, reference: str, inputs: str) -> None:
+        """Build an image from a context whose digest is `inputs`."""
         wish = ["--file", str(folder / "Dockerfile"), "--tag", reference]
         wish += [
             "--build-arg",
@@ -110,6 +110,7 @@ class Builder:
             "--build-arg",
             f"SOURCE_DATE_EPOCH={EPOCH}",
         ]
+        wish += ["--build-arg", f"INPUTS={inputs}"]
         if self.certificates:
             wish += ["--secret", f"id=certificates,src={self.certificates}"]
         if self.program == "buildah":
@@ -159,13 +160,14 @@ def make(image: Image, builder: Builder, tags: Sequence[str] = ()) -> str:
     """Return an image's address by digest; build and push what the registry does not have."""
     name = f"{builder.registry}/himalia-{image.name}"
     base = builder.has(builder.base) or ""
-    reference = f"{name}:{image.digest(builder.base, base)}"
+    inputs = image.digest(builder.base, base)
+    reference = f"{name}:{inputs}"
     found = builder.has(reference)
     if found is None or tags:
         with tempfile.TemporaryDirectory(prefix="himalia-image-") as folder:
             image.context(Path(folder))
             for wanted in (reference, *(f"{name}:{tag}" for tag in tags)):
-                builder.build(Path(folder), wanted)
+                builder.build(Path(folder), wanted, inputs)
                 builder.push(wanted)
         found = builder.has(reference)
     sys.stderr.write(f"{reference}\n")
