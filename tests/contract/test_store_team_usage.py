@@ -96,6 +96,19 @@ async def test_an_attempt_that_was_put_off_costs_nothing(store: Store, make: Any
     assert [entry.id for entry in await _entries(store)] == [f"{again.run.id}-1"]
 
 
+async def test_what_is_on_is_counted_by_owner(store: Store, make: Any) -> None:
+    held = await make.held(store, await make.stored(store))
+    session = UsageEntry(
+        id="ses-1", kind="session", owner="bob", name="bob", object_id="", started_at=make.now
+    )
+    await store.team.usage.begin(session)
+    assert await store.team.usage.on(None) == {"ann": 1}
+    assert await store.team.usage.on(("ann", "bob")) == {"ann": 1}
+    assert await store.team.usage.on(("bob",)) == {}
+    await _end(store, held, Status.SUCCEEDED, make.later(1))
+    assert await store.team.usage.on(None) == {}
+
+
 async def test_a_takeover_neither_loses_nor_doubles(store: Store, make: Any) -> None:
     held = await make.held(store, await make.stored(store))
     (entry,) = await _entries(store)
@@ -119,8 +132,9 @@ async def test_a_session_is_booked_by_whoever_sees_it(store: Store, make: Any) -
         object_id="",
         started_at=make.now,
     )
-    await usage.begin(entry)
+    await usage.begin_all([entry])
     await usage.begin(entry.model_copy(update={"started_at": make.later(9)}))
+    await usage.begin_all([entry.model_copy(update={"title": "another"})])
     assert await usage.open_sessions() == (entry,)
     await usage.end(entry.id, make.later(60), cpu_seconds=3)
     await usage.end(entry.id, make.later(99))
@@ -202,6 +216,12 @@ async def test_sums_take_the_part_of_each_entry_that_lies_in_the_time(
     assert await hours(By.KIND, owners={"bob"}) == {"job": 2}
     totals = await store.team.usage.totals(None, By.OWNER, start, start + timedelta(hours=9))
     assert [one.name for one in totals] == ["Ann", "Bob", "Cy"]
+    later = {"started_at": start + timedelta(hours=3), "ended_at": start + timedelta(hours=4)}
+    more = UsageEntry(id="ses-more", kind="job", owner="bob", name="", object_id="y", **later)
+    await store.team.usage.begin(more.model_copy(update={"cpu": 2.0, "memory_bytes": GIB}))
+    totals = await store.team.usage.totals(None, By.KIND, start + timedelta(hours=1.5), FAR)
+    # One that lies in the time as a whole, and two parts.
+    assert [(one.hours, one.entries) for one in totals] == [(pytest.approx(4), 3)]
 
 
 async def test_what_is_on_counts_until_now(store: Store, make: Any) -> None:

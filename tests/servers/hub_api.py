@@ -82,12 +82,14 @@ class HubApiServer:
         self.is_broken = False
         """Answers everything with an error of its own."""
         self.says_created = True
+        self.has_directory = False
         self.url = ""
         self._server = HTTPServer(
             web.Application(
                 [
                     (r"/hub/api/user", _Self, {"hub": self}),
                     (r"/hub/api/users", _Users, {"hub": self}),
+                    (r"/hub/api/himalia/directory", _Directory, {"hub": self}),
                     (r"/hub/api/users/([^/]+)", _User, {"hub": self}),
                     (r"/hub/api/users/([^/]+)/servers?(?:/([^/]+))?", _Server, {"hub": self}),
                 ],
@@ -185,6 +187,16 @@ class _Users(_Handler):
         everybody = [user.model() for user in self.hub.users.values()]
         total = {"total": len(everybody), "offset": offset, "limit": limit, "next": None}
         self.tell({"items": everybody[offset : offset + limit], "_pagination": total})
+
+
+class _Directory(_Handler):
+    def get(self) -> None:
+        if not self.hub.has_directory:
+            raise web.HTTPError(404)
+        after, most = int(self.get_argument("after")), 100
+        some = list(self.hub.users.values())[after : after + most]
+        following = after + most if len(some) == most else None
+        self.tell({"items": [user.model() for user in some], "next": following})
 
 
 class _User(_Handler):

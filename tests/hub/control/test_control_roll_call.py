@@ -71,6 +71,21 @@ async def test_all_are_called_however_many_there_are(call, hub_server, store):
     assert hub_server.asked["users"] == 3
 
 
+async def test_a_hub_with_a_directory_is_asked_there_and_more_often(hub_api, hub_server):
+    rolls = Rolls(hub_api)
+    for number in range(250):
+        hub_server.add(f"user-{number}", groups=["physics"])
+    hub_server.server("user-7")
+    listed = (await rolls.within(0)).users
+    slow = rolls.fair_seconds
+    hub_server.has_directory = True
+    hub_server.asked.clear()
+    told = (await rolls.within(0)).users
+    assert dict(told) == dict(listed)
+    assert hub_server.asked == {"himalia/directory": 3}
+    assert rolls.fair_seconds < slow / 5
+
+
 async def test_whoever_is_missing_twice_is_gone_with_all_that_was_theirs(call, hub_server, store):
     alice = hub_server.add("alice")
     hub_server.add("bob")

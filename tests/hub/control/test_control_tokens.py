@@ -10,10 +10,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from himalia.core.errors import Forbidden, Unauthenticated, Unavailable
+from himalia.core.errors import Forbidden, NotFound, Unauthenticated, Unavailable
+from himalia_hub.control import roll
+from himalia_hub.control.roll import Rolls
 from himalia_hub.control.run_tokens import RunTokens
 from himalia_hub.control.scopes import check
+from himalia_hub.control.sessions import Sessions
 from himalia_hub.control.tokens import Tokens, TokenTimes
+from himalia_hub.control.verdicts import Rules
 from tests.hub.control.conftest import queued_run
 
 pytestmark = pytest.mark.asyncio
@@ -90,6 +94,33 @@ async def test_reports_cost_the_hub_nothing(tokens, hub_server):
     await asyncio.sleep(QUICK.untold)
     await tokens.identify(token, is_report=True)
     assert hub_server.asked["user"] == 1
+
+
+async def test_the_check_of_a_servers_token_says_how_the_server_is(hub_api, hub_server, store):
+    rolls = Rolls(hub_api)
+    tokens = Tokens(hub_api, team=lambda: store.team, saw=rolls.saw)
+    sessions = Sessions(hub=hub_api, rolls=rolls, team=store.team, rules=Rules(idle_seconds=3600))
+    alice = hub_server.add("alice")
+    hub_server.server("alice")
+    await tokens.identify(hub_server.token("alice"))
+    assert (await sessions.find(alice.owner, "alice", "")).ready
+    assert hub_server.asked == {"user": 1}
+    # Of another server nothing was said, and what a roll says later counts more.
+    with pytest.raises(NotFound):
+        await sessions.find(alice.owner, "alice", "two")
+    assert hub_server.asked == {"user": 1, "users/alice": 1}
+    hub_server.users["alice"].servers.clear()
+    await rolls.within(0)
+    with pytest.raises(NotFound):
+        await sessions.find(alice.owner, "alice", "")
+
+
+async def test_013_no_number_of_users_fills_the_memory(hub_api, monkeypatch):
+    monkeypatch.setattr(roll, "_MOST_SEEN", 10)
+    rolls = Rolls(hub_api)
+    for number in range(30):
+        rolls.saw(f"owner-{number}", {})
+    assert len(rolls._seen) == 10
 
 
 @pytest.mark.parametrize("token", ["", "x" * 5000, "t\u00f6ken", "hmr_unknown", "nobody"])
