@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, TypeVar
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Response, expect
+from playwright.sync_api import Browser, expect
 
+from tests.browser.user import User, wait_for
 from tests.servers.hub import Hub
 
-T = TypeVar("T")
-SCREENSHOTS = Path(__file__).parents[2] / "test-results/screenshots"
-START_SECONDS = 120.0
 PATIENCE_SECONDS = 60.0
 
 expect.set_options(timeout=60_000)
 pytestmark = pytest.mark.timeout(300)
-
-
-def wait_for(task: Any) -> Any:
-    """Run a coroutine to its end beside the browser's own loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, task).result()
 
 
 @pytest.fixture(scope="module")
@@ -39,84 +27,6 @@ def hub() -> Iterator[Hub]:
         yield made
     finally:
         made.clear()
-
-
-def is_new_job(answer: Response) -> bool:
-    return answer.request.method == "POST" and "/himalia/api/jobs" in answer.url
-
-
-class User:
-    """Somebody at the hub, in a browser of their own."""
-
-    def __init__(self, hub: Hub, context: BrowserContext, name: str) -> None:
-        self.hub = hub
-        self.name = name
-        self.page = context.new_page()
-
-    def sign_in(self) -> None:
-        """Use the hub's login page, and wait for JupyterLab."""
-        self.page.goto(f"{self.hub.url}/")
-        self.page.get_by_label("Username").fill(self.name)
-        self.page.get_by_label("Password").fill(self.hub.password)
-        self.page.get_by_role("button", name="Sign in").click()
-        panel = self.page.locator("li[data-id='himalia-sidebar']")
-        panel.wait_for(timeout=START_SECONDS * 1000)
-
-    def open_panel(self) -> None:
-        """Show Himalia's sidebar in a JupyterLab that was never used."""
-        self.page.locator(".jp-DirListing-content").wait_for()
-        self.page.locator("li[data-id='himalia-sidebar']").click()
-        self.sidebar.wait_for()
-
-    @property
-    def sidebar(self) -> Any:
-        return self.page.locator(".hm-Sidebar")
-
-    def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """Ask the user's own server as the page does: with its cookie."""
-        script = """async ([method, path, body]) => {
-          const xsrf = document.cookie.split('; ').filter(one => one.startsWith('_xsrf='))
-            .map(one => one.slice(6));
-          const answer = await fetch(path, {
-            method, body: body === null ? undefined : JSON.stringify(body),
-            headers: {'X-XSRFToken': xsrf[0] ?? '', 'Content-Type': 'application/json'},
-          });
-          const text = await answer.text();
-          return {status: answer.status, text};
-        }"""
-        path = f"/user/{self.name}/{path}"
-        return dict(self.page.evaluate(script, [method, path, body]))
-
-    def write(self, name: str, source: str) -> None:
-        """Save a notebook of one cell in the user's home."""
-        cell: dict[str, Any] = {
-            "cell_type": "code", "source": source, "metadata": {}, "outputs": [],
-            "execution_count": None, "id": "only",
-        }  # fmt: skip
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        content = {
-            "cells": [cell],
-            "metadata": {"kernelspec": kernel},
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        }
-        file = {"type": "notebook", "format": "json", "content": content}
-        answer = self.ask("PUT", f"api/contents/{name}", file)
-        assert answer["status"] == 201, answer
-
-    def run(self, name: str) -> str:
-        """Run a notebook from the panel; returns the run's id."""
-        self.sidebar.get_by_role("button", name="New job…").first.click()
-        form = self.page.locator("form.hm-Form:visible")
-        form.get_by_label("Notebook", exact=True).fill(name)
-        with self.page.expect_response(is_new_job) as made:
-            form.get_by_role("button", name="Run", exact=True).click()
-        assert made.value.status == 201, made.value.text()
-        return str(made.value.json()["last_run"]["id"])
-
-    def shoot(self, name: str) -> None:
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 @pytest.fixture(scope="module")

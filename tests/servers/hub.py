@@ -1,8 +1,9 @@
 """A real hub for tests: proxy, JupyterHub, control and users' servers, as `make hub` runs them.
 
 ``async with Hub() as hub`` starts one on free ports, with demo logins; lines of configuration can
-be added, in which PORT is the hub's. What it made on the machine (accounts, processes, files) goes
-with it.
+be added, in which PORT is the hub's. With ``host="hub.localhost"`` every user has a host below it,
+and ``is_secure`` puts all of it behind TLS. What it made on the machine (accounts, processes,
+files) goes with it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -23,12 +25,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import psutil
 
 from tests.servers.environment import proxy, server_python
+from tests.servers.hosts import Certificate, LocalHosts
 from tests.servers.visitor import Visitor
 
 TOKEN = "token-of-the-tests-that-may-do-everything"
@@ -55,6 +58,8 @@ class Hub:
         config: str = "",
         arguments: tuple[str, ...] = ("--demo",),
         host: str = "127.0.0.1",
+        base: str = "/",
+        is_secure: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         # Others pass through on the way to their homes, which pytest's own folders do not let.
@@ -64,7 +69,9 @@ class Hub:
         self.config = self.folder / "jupyterhub_config.py"
         self.log_file = self.folder / "hub.log"
         self.port = free_port()
-        self.url = f"http://{host}:{self.port}"
+        self._scheme, self._host, self._base = "https" if is_secure else "http", host, base
+        self.url = f"{self._scheme}://{host}:{self.port}{base}".rstrip("/")
+        self._certificate = Certificate(self.folder, host) if is_secure else None
         self.password = ""
         self.arguments = arguments
         self._environment = dict(environment or {})
@@ -74,9 +81,42 @@ class Hub:
             "from himalia_hub import configure\n"
             f"c.Himalia.state = {str(self.state)!r}\n"
             f"c.Himalia.python = {str(server_python())!r}\n"
-            "configure(c)\n" + _TESTER + config.replace("PORT", str(self.port))
+            "configure(c)\n" + _TESTER + self._addresses() + config.replace("PORT", str(self.port))
         )
         self.config.chmod(0o600)
+
+    def _addresses(self) -> str:
+        lines = []
+        if self._base != "/":
+            lines.append(f"c.JupyterHub.base_url = {self._base!r}\n")
+        if self.has_hosts:
+            host = f"{self._scheme}://{self._host}:{self.port}"
+            lines.append(f"c.JupyterHub.subdomain_host = {host!r}\n")
+        if self._certificate is not None:
+            lines.append(f"c.JupyterHub.ssl_key = {str(self._certificate.key)!r}\n")
+            lines.append(f"c.JupyterHub.ssl_cert = {str(self._certificate.file)!r}\n")
+        return "".join(lines)
+
+    @property
+    def has_hosts(self) -> bool:
+        """Whether every user has a host of their own."""
+        return self._host.endswith(".localhost")
+
+    def home(self, user: str) -> str:
+        """Return the address of a user's default server, which ends with a slash."""
+        host = f"{user}.{self._host}" if self.has_hosts else self._host
+        return f"{self._scheme}://{host}:{self.port}{self._base}user/{user}/"
+
+    @property
+    def service(self) -> str:
+        """The address of control, which ends with a slash."""
+        host = f"himalia--service.{self._host}" if self.has_hosts else self._host
+        return f"{self._scheme}://{host}:{self.port}{self._base}services/himalia/"
+
+    @property
+    def trust(self) -> ssl.SSLContext | bool:
+        """What a client goes by to trust the hub's certificate."""
+        return self._certificate.trusted() if self._certificate is not None else True
 
     async def __aenter__(self) -> Self:
         try:
@@ -182,17 +222,18 @@ class Hub:
 
     async def visitor(self, name: str) -> Visitor:
         """Return somebody who has logged in."""
-        return await Visitor(self.url, name).log_in(self.password)
+        return await Visitor(self.url, name, trust=self.trust).log_in(self.password)
 
     async def api(
         self, method: str, path: str, *, token: str = TOKEN, **options: Any
     ) -> httpx.Response:
         """Ask the hub's own API, as somebody who may do everything."""
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+        transport = LocalHosts(verify=self.trust)
+        async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=60) as client:
             return await client.request(
                 method,
-                f"http://127.0.0.1:{self.port}/hub/api/{path}",
-                headers={"Authorization": f"token {token}", "Host": urlsplit(self.url).netloc},
+                f"{self.url}/hub/api/{path}",
+                headers={"Authorization": f"token {token}"},
                 **options,
             )
 

@@ -27,8 +27,8 @@ class Session(AbstractAsyncContextManager["Session"]):
     def __init__(self, hub: Hub, name: str) -> None:
         self.hub = hub
         self.name = name
-        self.base = f"/user/{name}/"
-        self.visitor = Visitor(hub.url, name)
+        self.base = hub.home(name)
+        self.visitor = Visitor(hub.url, name, trust=hub.trust)
         self._sockets: list[WebSocketClientConnection] = []
 
     async def __aenter__(self) -> Self:
@@ -114,15 +114,14 @@ class Session(AbstractAsyncContextManager["Session"]):
 
     async def socket(self, kernel_id: str) -> WebSocketClientConnection:
         """Open a kernel's WebSocket, as a page does."""
-        cookies = "; ".join(
-            f"{cookie.name}={cookie.value}"
-            for cookie in self.visitor.http.cookies.jar
-            if self.base.startswith(cookie.path)
-        )
-        parts = urlsplit(self.hub.url)
+        page = urlsplit(self.base)
         request = HTTPRequest(
-            f"ws://{parts.netloc}{self.base}api/kernels/{kernel_id}/channels",
-            headers={"Cookie": cookies, "Origin": self.hub.url},
+            f"ws://127.0.0.1:{self.hub.port}{page.path}api/kernels/{kernel_id}/channels",
+            headers={
+                "Host": page.netloc,
+                "Cookie": self.visitor.cookies(self.base),
+                "Origin": f"{page.scheme}://{page.netloc}",
+            },
         )
         opened = await websocket_connect(request)
         self._sockets.append(opened)

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import ssl
+from http.cookiejar import DefaultCookiePolicy
+from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 
+from tests.servers.hosts import LocalHosts
+
 
 class Visitor:
-    """Asks one hub; cookies are kept by path as a browser does."""
+    """Asks one hub; cookies are kept by host and path as a browser does."""
 
-    def __init__(self, url: str, name: str = "") -> None:
+    def __init__(self, url: str, name: str = "", *, trust: ssl.SSLContext | bool = True) -> None:
         self.url = url.rstrip("/")
         self.name = name
         self.http = httpx.AsyncClient(
-            base_url=self.url, follow_redirects=False, timeout=60, trust_env=False
+            base_url=self.url,
+            transport=LocalHosts(verify=trust),
+            follow_redirects=False,
+            timeout=60,
+            trust_env=False,
         )
+        # Python's own policy sends a host's cookies to every host below it, as no browser does.
+        policy = DefaultCookiePolicy(strict_ns_domain=DefaultCookiePolicy.DomainStrictNonDomain)
+        self.http.cookies.jar.set_policy(policy)
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,18 +59,21 @@ class Visitor:
         for _ in range(20):
             if not answer.has_redirect_location:
                 return answer
-            answer = await self.http.get(answer.headers["Location"], headers=AS_PAGE)
+            answer = await self.http.get(
+                answer.url.join(answer.headers["Location"]), headers=AS_PAGE
+            )
         raise AssertionError(f"{path} redirects for ever")
+
+    def cookies(self, path: str) -> str:
+        """Return the header of the cookies that are sent to `path`, those of longer paths first."""
+        return str(self.http.build_request("GET", path).headers.get("Cookie", ""))
 
     def xsrf(self, path: str) -> str | None:
         """Return the value of the ``_xsrf`` cookie that is sent to `path`."""
-        found = [
-            cookie
-            for cookie in self.http.cookies.jar
-            if cookie.name == "_xsrf" and urlsplit(path).path.startswith(cookie.path)
-        ]
-        found.sort(key=lambda cookie: len(cookie.path))
-        return found[-1].value if found else None
+        for cookie in self.cookies(path).split(";"):
+            if cookie.strip().startswith("_xsrf="):
+                return SimpleCookie(cookie)["_xsrf"].value
+        return None
 
     async def ask(
         self, method: str, path: str, *, xsrf: bool = True, token: str = "", **options: Any
