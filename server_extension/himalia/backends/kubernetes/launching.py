@@ -43,10 +43,10 @@ class PodAgents:
         """
         space = namespace(owner, self._settings.prefix)
         path = f"/api/v1/namespaces/{space}/pods"
-        await self._up(owner, path)
-        query = [self._settings.python, "-I", "-m", "himalia.agents.agent", "--stdio"]
+        command = [self._settings.python, "-I", "-m", "himalia.agents.agent", "--stdio"]
         try:
-            socket = await self._api.execute(f"{path}/{AGENT_POD}/exec", query)
+            await self._up(owner, path)
+            socket = await self._api.execute(f"{path}/{AGENT_POD}/exec", command)
         except Refusal as error:
             # It ended a moment ago, or its machine is out of touch: the next one may do better.
             raise Unavailable(f"Your files cannot be reached just now: {error.message}") from error
@@ -183,6 +183,6 @@ class ExecLink:
 
 def _runs(pod: Object) -> bool:
     return any(
-        (status.get("state") or {}).get("running")
+        (status.get("state") or {}).get("running") is not None
         for status in pod.get("status", {}).get("containerStatuses") or ()
     )
