@@ -28,7 +28,7 @@ async def pod_backend(
         "prefix": estate.prefix,
         "home": home,
         "cpu": 0.05,
-        "memory_bytes": 512 * 2**20,
+        "memory_bytes": 256 * 2**20,
     }
     settings = PodSettings(**(usual | changes))
     api = await Api.connect(Path(kubeconfig or estate.cluster.kubeconfig))
@@ -36,7 +36,9 @@ async def pod_backend(
     async def account(_owner: str) -> Account:
         return Account(name="jovyan", home=Path(home))
 
-    of_agents = AgentSettings(runs_elsewhere=True, memory_bytes=settings.memory_bytes)
+    of_agents = AgentSettings(
+        runs_elsewhere=True, memory_bytes=settings.memory_bytes, look_seconds=10.0
+    )
     agents = Agents(account, of_agents, launch=PodAgents(api, settings).launch)
     of_runs = replace(settings, image=run_image) if run_image else settings
     return KubernetesBackend(agents, api, of_runs), agents

@@ -49,7 +49,11 @@ async def kubernetes(settings: Kubernetes, token: str) -> Works:
         stack.push_async_callback(namespaces.close)
         return Works(
             grounds=ClusterGrounds(namespaces),
-            agents=AgentSettings(start_seconds=_START_SECONDS),
+            agents=AgentSettings(
+                runs_elsewhere=True,
+                memory_bytes=pods.memory_bytes,
+                start_seconds=_START_SECONDS,
+            ),
             launch=PodAgents(api, pods).launch,
             backend=lambda agents: KubernetesBackend(agents, api, pods),
             close=stack.pop_all().aclose,

@@ -192,7 +192,13 @@ class Bench:
         )
 
     async def look(self, ref: AttemptRef) -> Observation:
-        return (await self.backend.observe([ref]))[ref]
+        """Observe one attempt, once it can be asked."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while ref not in (  # noqa: ASYNC110 - somebody is not to be asked just now
+                seen := await self.backend.observe([ref])
+            ):
+                await asyncio.sleep(0.2)
+            return seen[ref]
 
     async def until(self, ref: AttemptRef, is_so: Callable[[Observation], bool]) -> Observation:
         """Observe at every change until it is so."""

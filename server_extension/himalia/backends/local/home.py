@@ -33,7 +33,8 @@ from himalia.runners.attempt import STOPS_BY_WORD, AttemptFolder
 from himalia.runners.confinement import Confinement
 from himalia.runners.events import ProgressCount
 
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 10.0
+"""For another process here that prepares the same attempt."""
 _SECONDS = 0.5
 _STOPPED = Reason(
     code="stopped_by_user",
