@@ -23,6 +23,7 @@ from himalia.agents.backend import observation
 from himalia.backends.base import AttemptRef, Backend, LogPart, Observation, Phase, Refused
 from himalia.backends.kubernetes.api import Api, Exists, NotThere, Object, Refusal
 from himalia.backends.kubernetes.denials import denied, passing
+from himalia.backends.kubernetes.launching import clear_away
 from himalia.backends.kubernetes.pods import RUNS, attempt_of, owner_of, run_pod
 from himalia.backends.kubernetes.settings import PodSettings
 from himalia.backends.kubernetes.states import is_over, why_gone
@@ -41,8 +42,7 @@ _JUDGE_SECONDS = 10.0
 _LEAVING_SECONDS = 60.0
 """A pod whose run has ended may take to be gone."""
 _LOOK_SECONDS = 0.5
-_LATE_SECONDS = 2.0
-"""Between looks at attempts whose pods do not come up, of which nothing else tells."""
+_IDLE_SECONDS = 2.0
 
 
 class KubernetesBackend(Backend):
@@ -81,6 +81,7 @@ class KubernetesBackend(Backend):
         await self._folders.open()
         self._later(self._pass_on(), "changes in homes")
         self._later(self._look_again(), "looks at pods that do not come up")
+        self._later(self._sweep(), "clear away idle agents' pods")
 
     @override
     async def start(self, ref: AttemptRef, plan: RunPlan) -> None:
@@ -205,9 +206,11 @@ class KubernetesBackend(Backend):
             self._changed.set()
 
     async def _look_again(self) -> None:
+        """Have attempts looked at whose pods do not come up: nothing else tells of time."""
         while True:
-            await asyncio.sleep(_LATE_SECONDS)
-            if self._waits:
+            pause = self._waits.pause_seconds
+            await asyncio.sleep(pause or _IDLE_SECONDS)
+            if pause is not None:
                 self._changed.set()
 
     @override
@@ -266,6 +269,15 @@ class KubernetesBackend(Backend):
         if refs:
             # Those of which the folders know no end are somebody's to be judged.
             await self.observe(refs)
+
+    async def _sweep(self) -> None:
+        """Delete what is left of agents that ended for want of anything to do."""
+        while True:
+            await asyncio.sleep(self._settings.agent_idle_seconds)
+            for owner in self._known - set(self._agents.owners()):
+                with suppress(Unavailable, Refusal):
+                    if await clear_away(self._api, self._path(owner)):
+                        self._known.discard(owner)
 
     async def _list(self, owner: str) -> list[Object]:
         try:

@@ -94,6 +94,21 @@ class PodAgents:
             raise Unavailable(why) from error
 
 
+async def clear_away(api: Api, path: str) -> bool:
+    """Delete a pod for agents that has ended because nobody needed it; `path` is its namespace's.
+
+    Tell whether there is none any more (:raises Refusal:) (:raises Unavailable:).
+    """
+    try:
+        pod = await api.get(f"{path}/{AGENT_POD}")
+    except NotThere:
+        return True
+    if not is_over(pod, datetime.now(UTC)):
+        return False
+    await api.delete(f"{path}/{AGENT_POD}", grace_seconds=0, uid=pod["metadata"]["uid"])
+    return True
+
+
 class ExecLink:
     """The way to a program in a pod: its standard streams, each message behind a channel's number.
 

@@ -30,7 +30,9 @@ def run_pod(ref: AttemptRef, plan: RunPlan, settings: PodSettings) -> Manifest:
     """Return the pod of one attempt."""
     state = f"{settings.home}/.himalia/{ref.owner}"
     folder = f"{state}/runs/{ref.run_id}/{ref.attempt}"
-    command = [settings.python, "-P", "-m", "himalia.runners.pod", plan.runner, folder]
+    # Without what the owner installed in the home: kernels have it, the runner need not bear it.
+    runner = ("-P", "-s", "-m", "himalia.runners.pod", plan.runner, folder)
+    command = [settings.python, *runner]
     labels = {COMPONENT: "run", RUN: ref.run_id, ATTEMPT: str(ref.attempt)}
     pod = _pod(ref.owner, ref.name, labels, settings)
     spec = pod["spec"]

@@ -17,6 +17,9 @@ _USUAL_SECONDS = 4.0
 _ASK_SECONDS = 10.0
 """Between two such questions about one pod."""
 
+_YOUNG_SECONDS = 60.0
+_SOON_SECONDS, _LATER_SECONDS = 2.0, 15.0
+
 
 @dataclass(slots=True, kw_only=True)
 class _Wait:
@@ -26,15 +29,20 @@ class _Wait:
 
 
 class Waits:
-    """Remembers who waits for what; tells true while somebody does."""
+    """Remembers who waits for what."""
 
     def __init__(self, api: Api, most_seconds: float) -> None:
         self._api = api
         self._most_seconds = most_seconds
         self._waits: dict[AttemptRef, _Wait] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._waits)
+    @property
+    def pause_seconds(self) -> float | None:
+        """Return how soon somebody should look again, if anybody waits; what is young changes."""
+        if not self._waits:
+            return None
+        youngest = max(wait.since_mono for wait in self._waits.values())
+        return _SOON_SECONDS if time.monotonic() - youngest < _YOUNG_SECONDS else _LATER_SECONDS
 
     def forget(self, ref: AttemptRef) -> None:
         """An attempt waits no more."""
