@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 from himalia.core.places import Places
@@ -24,6 +26,14 @@ def notebook(*cells: str) -> str:
             ],
         }
     )
+
+
+def write(path: Path, *cells: str) -> Path:
+    """Write a notebook as whoever its folder belongs to."""
+    path.write_text(notebook(*cells))
+    owner = path.parent.stat()
+    os.chown(path, owner.st_uid, owner.st_gid)
+    return path
 
 
 def pinned(places: Places, *cells: str) -> str:
