@@ -20,11 +20,11 @@ from typing_extensions import override
 from himalia.agents.account import Account
 from himalia.core.errors import HimaliaError
 from himalia.core.names import owner_id
+from himalia.core.variables import PATH
 from himalia_hub.accounts import Accounts
 from himalia_hub.failures import LOG_FOLDER, NotStarted, explain, log_name, tail
 from himalia_hub.settings import Himalia
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOOK_SECONDS = 0.05
 
 
@@ -124,7 +124,7 @@ class HimaliaSpawner(LocalProcessSpawner):  # type: ignore[misc]
             "LOGNAME": account.name,
             "SHELL": account.shell,
             # Programs of the environment first: kernels and terminals find the same ones.
-            "PATH": f"{Path(self.himalia.python).parent}:{_PATH}",
+            "PATH": f"{Path(self.himalia.python).parent}:{PATH}",
         }
         return env
 

@@ -17,20 +17,8 @@ from himalia.agents.link import ChildLink, Cut, Link
 from himalia.agents.messages import Hello, Opening, SaidError
 from himalia.agents.settings import AgentSettings
 from himalia.core.errors import EVERY_ERROR, FieldProblem, HimaliaError
+from himalia.core.variables import PATH, of_machine
 
-_INHERITED = frozenset(
-    [
-        "LANG",
-        "LANGUAGE",
-        "TZ",
-        "TZDIR",
-        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
-        *("http_proxy", "https_proxy", "no_proxy", "all_proxy"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
-    ]
-)
-"""Variables that belong to the machine; all others are control's own."""
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ERRORS = {kind.code: kind for kind in EVERY_ERROR}
 _END_SECONDS = 5.0
 _MAX_ABANDONED = 1000
@@ -242,19 +230,14 @@ async def launch(_owner: str, account: Account, settings: AgentSettings) -> Agen
 
 def environment(account: Account, settings: AgentSettings) -> dict[str, str]:
     """Return the variables of an agent: the machine's and the account's, none of control's."""
-    machine = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith("LC_")
-    }
     own = {
         "HOME": str(account.home),
         "USER": account.name,
         "LOGNAME": account.name,
         "SHELL": account.shell,
-        "PATH": f"{settings.python.parent}:{_PATH}",
+        "PATH": f"{settings.python.parent}:{PATH}",
     }
-    return {**machine, **own, **settings.env}
+    return {**of_machine(os.environ), **own, **settings.env}
 
 
 def _error(said: SaidError) -> HimaliaError:

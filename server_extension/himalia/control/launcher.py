@@ -17,6 +17,7 @@ from himalia import __version__
 from himalia.control.lock import FileLock
 from himalia.core.errors import Unavailable
 from himalia.core.places import Places
+from himalia.core.variables import of_control
 from himalia.handlers.peer import Peer, peer_of
 
 READY = b"ready\n"
@@ -25,16 +26,6 @@ _STOP_SECONDS = 15.0
 _START_LOCK_SECONDS = 40.0
 _CONNECT_SECONDS = 2.0
 _TAIL_BYTES = 2000
-
-_KEPT = frozenset({
-    "HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR",
-    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE", "JUPYTER_PATH", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR",
-    "JUPYTER_CONFIG_PATH", "JUPYTER_RUNTIME_DIR", "JUPYTER_PREFER_ENV_PATH",
-    "JUPYTER_PLATFORM_DIRS", "IPYTHONDIR", "MPLCONFIGDIR", "JAVA_HOME", "http_proxy",
-    "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
-})  # fmt: skip
-_KEPT_PREFIXES = ("LC_", "XDG_", "PYTHON", "CONDA_", "CUDA_", "NVIDIA_", "OMP_", "COVERAGE_")
 
 
 async def ensure_control(places: Places | None = None) -> Path:
@@ -149,15 +140,7 @@ def _spawn(places: Places, ready: int) -> None:
 
 
 def _environment(places: Places) -> dict[str, str]:
-    """Keep what is the same in every session of the user: control serves all of them, and no
-    token of the one that happened to start it may reach the others' runs.
-    """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _KEPT or name.startswith(_KEPT_PREFIXES)
-    }
-    return {**kept, "HIMALIA_HOME": str(places.home)}
+    return {**of_control(os.environ), "HIMALIA_HOME": str(places.home)}
 
 
 def _stop(places: Places) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-from himalia.backends.local.environment import clean
 from himalia.core.model import PoolStatus
+from himalia.core.variables import of_run
 from himalia.runners.attempt import AttemptFolder
 from himalia.runners.pool import PAIR
 
@@ -99,7 +99,7 @@ class Pool:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "himalia.runners.pool", *numbers],
                 cwd="/",
-                env=clean(os.environ),
+                env=of_run(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from himalia.backends.local.environment import clean
+from himalia.core.variables import of_run
 from himalia.runners.attempt import LOCK_FD, MARK, AttemptFolder, boot_id
 from himalia.runners.kernel import sweep_socket_folders
 
@@ -24,7 +24,7 @@ def spawn(module: str, folder: AttemptFolder, lock: int) -> int:
 
     :raises OSError: the system has no process to give.
     """
-    env = {**clean(os.environ), LOCK_FD: str(lock)}
+    env = {**of_run(os.environ), LOCK_FD: str(lock)}
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     console = os.open(folder.console, flags, 0o600)
     try:

@@ -8,12 +8,12 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from himalia.backends.base import AttemptRef
-from himalia.backends.local.environment import clean
 from himalia.backends.local.limits import LocalLimits
 from himalia.backends.local.materialisation import materialise
 from himalia.backends.local.pool import Pool
 from himalia.backends.local.processes import spawn
 from himalia.core.errors import Unavailable
+from himalia.core.variables import of_run
 from himalia.kinds.base import RunPlan
 from himalia.runners.attempt import AttemptFolder, now, remove_tree, write_json
 from himalia.runners.task import RUNNER
@@ -57,7 +57,7 @@ class Starting:
 
     def _spawn(self, ref: AttemptRef, folder: AttemptFolder, plan: RunPlan, lock: int) -> int:
         own: dict[str, JsonValue] = {
-            "env": {**clean(os.environ), **plan.env},
+            "env": {**of_run(os.environ), **plan.env},
             "limits": self._limits.of_run(plan.resources),
             "log_bytes": self._log_limit_bytes,
         }
