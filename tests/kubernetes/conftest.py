@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from typing_extensions import override
 
@@ -18,10 +20,22 @@ from himalia.core.places import Places
 from himalia.core.service import Caller
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
-from tests.servers.cluster import UID, Estate
+from tests.servers.cluster import UID, Cluster, Estate
+from tests.servers.cluster_hub import ClusterHub
 from tests.servers.notebooks import notebook
 from tests.servers.people import Resident
 from tests.servers.pods import HOME, pod_backend
+
+PROFILES = """
+c.Kubernetes.profiles = [
+    {"name": "small", "cpu": 1, "memory": "1Gi", "cpu_guarantee": 0.05, "is_default": True},
+    {"name": "huge", "cpu": 900, "memory": "1Gi"},
+    {"name": "nowhere", "image": "127.0.0.1:5000/nothing/of-this-name:1", "memory": "1Gi"},
+    {"name": "greedy", "memory": "900Gi"},
+    {"name": "gold", "memory": "1Gi", "users": ["midas"]},
+]
+c.Kubernetes.quota = {"pods": "20", "limits.memory": "100Gi"}
+"""
 
 
 class Tenant(Resident):
@@ -83,3 +97,14 @@ async def me(cluster_estate: Estate, tmp_path_factory: Any) -> AsyncIterator[Ten
     parts = await pod_backend(cluster_estate)
     async with serving(parts, tmp_path_factory.mktemp("control")) as service:
         yield Tenant(cluster_estate, service)
+
+
+@pytest.fixture(scope="session")
+def cluster_hub(cluster: Cluster) -> Iterator[ClusterHub]:
+    """A hub on the cluster, for all tests that need one."""
+    made = ClusterHub(cluster, PROFILES)
+    try:
+        asyncio.run(made.start())
+        yield made
+    finally:
+        made.clear()
