@@ -134,8 +134,8 @@ class Himalia(OidcSettings):
     roll_call_seconds = Float(
         5.0,
         help="""How long control waits, at least, before it compares the people it knows with the
-        hub's users again. Where there are more than 25 users it waits 0.2 s for each of them, so
-        that the hub is not kept busy; when the hub tells of a change it does not wait.""",
+        hub's users again. Where there are more than 250 users it waits 0.02 s for each of them,
+        so that the hub is not kept busy; when the hub tells of a change it does not wait.""",
     ).tag(config=True)
 
     most_missing = Int(

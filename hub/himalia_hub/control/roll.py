@@ -51,11 +51,6 @@ class Rolls:
         self._calling = asyncio.Lock()
 
     @property
-    def latest(self) -> Roll | None:
-        """The latest whole one."""
-        return self._latest
-
-    @property
     def fair_seconds(self) -> float:
         """How old a roll may be for those who look often: the longer the list, the more it costs
         the hub.
