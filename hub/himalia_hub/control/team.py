@@ -92,9 +92,7 @@ class Team:
             team=team,
             estate=estates,
             lead=self.duties.lead("roll"),
-            rules=RollRules(
-                every_seconds=settings.roll_call_seconds, most_missing=settings.most_missing
-            ),
+            rules=_roll_rules(settings),
         )
         self.session_news = SessionNews(self.roll_call.ledger)
         self._culler = Culler(
@@ -146,6 +144,10 @@ class Team:
             await asyncio.to_thread(announce, self._site.state, notice)
         except OSError as error:
             _log.warning("the notice cannot be shown on the hub's pages: %s", error.strerror)
+
+
+def _roll_rules(settings: Himalia) -> RollRules:
+    return RollRules(every_seconds=settings.roll_call_seconds, most_missing=settings.most_missing)
 
 
 def _rules(settings: Himalia) -> Rules:
