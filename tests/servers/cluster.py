@@ -144,6 +144,13 @@ class Estate:
             os.chown(part, UID, UID)
         return path
 
+    def export(self, name: str) -> str:
+        """Make an empty folder of the server's that pods may write to; return its path there."""
+        path = self._folder / name
+        path.mkdir()
+        os.chown(path, UID, UID)
+        return f"{self.cluster.nfs_export}/{path.relative_to(self._mount)}"
+
     def close(self) -> None:
         """Let everything go, with all that runs there."""
         for owner in self._made.values():

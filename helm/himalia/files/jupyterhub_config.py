@@ -47,7 +47,7 @@ _set(c.JupyterHub, db_url=_secret("hub-url"))
 _set(
     c.Himalia,
     platform="kubernetes",
-    state="/var/lib/himalia",
+    state="/var/lib/himalia/state",
     secrets=str(_SECRETS),
     store_url=_secret("store-url"),
     idle_seconds=_values["cull"]["timeout"] if _values["cull"]["enabled"] else 0,
@@ -78,7 +78,7 @@ _set(
     storage_class=None if _is_nfs else _storage["dynamic"]["storageClass"],
     access_mode=None if _is_nfs else _storage["dynamic"]["accessMode"],
     internet=_network["internet"],
-    closed_ranges=_network["closedRanges"],
+    closed_ranges=_network.get("closedRanges"),
     egress=[*_network["egress"], *_other_dns(_values["dns"])],
     ingress=_network["ingress"],
     dns_namespace=_values["dns"]["namespace"],
@@ -86,8 +86,8 @@ _set(
     profiles=_user["profiles"],
     node_selector=_user["nodeSelector"],
     tolerations=_user["extraTolerations"],
-    quota=_user["quota"],
-    limits=_user["limits"],
+    quota=_user.get("quota"),
+    limits=_user.get("limits"),
 )
 if _values["pullSecret"]:
     c.Kubernetes.pull_secret_file = "/var/run/himalia/pull/.dockerconfigjson"  # noqa: S105 - a path
@@ -98,10 +98,10 @@ _set(
     default_url=_user["defaultUrl"],
     start_timeout=_user["startTimeout"],
     environment=_user["extraEnv"],
-    cpu_limit=_user["cpu"]["limit"],
-    cpu_guarantee=_user["cpu"]["guarantee"],
-    mem_limit=_user["memory"]["limit"],
-    mem_guarantee=_user["memory"]["guarantee"],
+    cpu_limit=_user["cpu"].get("limit"),
+    cpu_guarantee=_user["cpu"].get("guarantee"),
+    mem_limit=_user["memory"].get("limit"),
+    mem_guarantee=_user["memory"].get("guarantee"),
 )
 
 # What the administrator says comes after what the chart's own values say.

@@ -1,0 +1,247 @@
+"""The chart on a cluster: installed, used, upgraded, tested by its own tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.servers.chart import HelmFailed, Release
+from tests.servers.cluster import Cluster, Estate
+from tests.servers.notebooks import notebook
+from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.visitor import Visitor
+
+pytestmark = [
+    pytest.mark.kubernetes,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(900),
+]
+_ENDED = {"succeeded", "failed", "stopped", "lost", "cancelled"}
+_LOOK_SECONDS = 0.5
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster, cluster_estate: Estate) -> Iterator[Release]:
+    made = Release(cluster, cluster_estate.export("chart"))
+    made.make()
+    try:
+        try:
+            made.put("install")
+        except HelmFailed as error:
+            raise AssertionError(f"{error}\n{made.troubles()}") from error
+        yield made
+    finally:
+        made.remove()
+
+
+class User:
+    """Somebody at the hub, with a token for programs."""
+
+    def __init__(self, release: Release, visitor: Visitor, token: str) -> None:
+        self.release = release
+        self.visitor = visitor
+        self.token = token
+        self.name = visitor.name
+
+    async def ask(self, method: str, path: str, **options: Any) -> Any:
+        """Ask control, as a program does; while it is started anew it says 503."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            answer = await self.visitor.ask(
+                method, f"/services/himalia/api/{path}", token=self.token, xsrf=False, **options
+            )
+            if answer.is_success:
+                return answer.json()
+            assert answer.status_code in {502, 503}, answer.text
+            assert time.monotonic() < end, answer.text
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def start(self) -> None:
+        """Start the session, and wait until its server answers."""
+        answer = await self.visitor.ask("POST", f"/hub/api/users/{self.name}/server")
+        assert answer.status_code in {201, 202}, answer.text
+
+        async def answers() -> bool:
+            found = await self.visitor.ask(
+                "GET", f"/user/{self.name}/api/status", token=self.token, xsrf=False
+            )
+            return found.status_code == 200
+
+        await until(answers, lambda: json.dumps(self.release.session(self.name)["status"])[:3000])
+
+    async def write(self, *sources: str) -> None:
+        """Save a notebook through the session, as JupyterLab does."""
+        body = {"type": "notebook", "content": json.loads(notebook(*sources))}
+        answer = await self.visitor.ask(
+            "PUT",
+            f"/user/{self.name}/api/contents/n.ipynb",
+            json=body,
+            token=self.token,
+            xsrf=False,
+        )
+        assert answer.status_code in {200, 201}, answer.text
+
+    async def submit(self) -> str:
+        """Run the notebook as a job."""
+        job = await self.ask("POST", "jobs", json={"name": "n", "spec": {"notebook": "n.ipynb"}})
+        return str(job["last_run"]["id"])
+
+    async def run(self, run_id: str) -> dict[str, Any]:
+        """Return a run as it is now."""
+        return dict(await self.ask("GET", f"runs/{run_id}"))
+
+
+async def until(is_so: Callable[[], Any], told: Callable[[], str] = str) -> None:
+    end = time.monotonic() + 2 * PATIENCE_SECONDS
+    while not await is_so():
+        assert time.monotonic() < end, told()
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def alice(release: Release) -> AsyncIterator[User]:
+    async with Visitor(release.url, "alice") as visitor:
+        await visitor.log_in(release.secret("login-password"))
+        made = await visitor.ask("POST", "/hub/api/users/alice/tokens", json={})
+        user = User(release, visitor, made.json()["token"])
+        await user.start()
+        yield user
+
+
+async def test_the_defaults_end_in_a_login_page(release: Release) -> None:
+    async with Visitor(release.url) as visitor:
+        page = await visitor.enter("/")
+        assert page.status_code == 200
+        assert 'name="password"' in page.text
+        for password in ("", "password", release.secret("admin-password")):
+            form = {
+                "username": "mallory",
+                "password": password,
+                "_xsrf": visitor.xsrf("/hub/") or "",
+            }
+            answer = await visitor.http.post("/hub/login", data=form)
+            assert answer.status_code == 403
+
+
+async def test_a_session_and_a_job_have_one_image_and_one_home(alice: User) -> None:
+    await alice.write("import sys; open('made.txt', 'w').write(sys.executable)")
+    run_id = await alice.submit()
+
+    async def has_ended() -> bool:
+        return (await alice.run(run_id))["status"] in _ENDED
+
+    await until(has_ended)
+    run = await alice.run(run_id)
+    assert run["status"] == "succeeded", run
+    pod = alice.release.session("alice")
+    image = alice.release.cluster.image("session")
+    assert [one["image"] for one in pod["spec"]["containers"]] == [image]
+    assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+async def test_076_the_charts_own_test_finds_users_apart(release: Release) -> None:
+    before = release.users()
+    try:
+        said = await asyncio.to_thread(release.helm, "test", release.name, "--logs")
+    except HelmFailed as error:
+        raise AssertionError(str(error)) from error
+    assert "Users are apart from each other and from the cluster." in said
+    lines = [line for line in said.splitlines() if line.startswith("ok ")]
+    assert len(lines) == 14, said
+    assert sum(line.endswith(": reached") for line in lines) == 3, said
+    assert set(release.users()) <= set(before)
+
+
+async def test_078_an_upgrade_keeps_secrets_sessions_and_jobs(alice: User) -> None:
+    release = alice.release
+    await alice.write(
+        "import pathlib, time",
+        "end = time.monotonic() + 300",
+        "while not pathlib.Path('go.txt').exists() and time.monotonic() < end: time.sleep(0.2)",
+    )
+    run_id = await alice.submit()
+
+    async def runs() -> bool:
+        return (await alice.run(run_id))["status"] == "running"
+
+    await until(runs)
+    secrets, session = release.secrets(), release.session("alice")["metadata"]["uid"]
+    hub = release.get("pods", "--selector", "component=hub")["items"][0]["metadata"]["uid"]
+    # Changed values, so that the hub and control are started anew: what an administrator might open
+    # by mistake, for the test after this.
+    release.put("upgrade", {"singleuser": {"networkPolicy": {"egress": [{}]}}})
+    assert release.secrets() == secrets
+    pods = release.get("pods", "--selector", "component=hub")["items"]
+    assert hub not in {pod["metadata"]["uid"] for pod in pods}
+    assert release.session("alice")["metadata"]["uid"] == session
+
+    async def answers() -> bool:
+        found = await alice.visitor.ask(
+            "GET", "/user/alice/api/status", token=alice.token, xsrf=False
+        )
+        return bool(found.status_code == 200)
+
+    await until(answers)
+    assert (await alice.run(run_id))["status"] == "running"
+    await alice.save("go.txt", {"type": "file", "format": "text", "content": ""})
+
+    async def has_ended() -> bool:
+        return (await alice.run(run_id))["status"] in _ENDED
+
+    await until(has_ended)
+    run = await alice.run(run_id)
+    assert (run["status"], run["attempt"]) == ("succeeded", 1), run
+
+
+async def test_076_the_charts_own_test_finds_users_who_are_not(
+    release: Release,
+) -> None:
+    with pytest.raises(HelmFailed):
+        await asyncio.to_thread(release.helm, "test", release.name)
+    said = release.cluster.kubectl("logs", "test-isolation", "--namespace", release.namespace)
+    assert "WRONG  the cluster's API server: reached" in said
+
+
+async def test_077_accounts_may_do_what_their_parts_do_and_no_more(release: Release) -> None:
+    def may(account: str, verb: str, what: str, namespace: str) -> bool:
+        who = f"system:serviceaccount:{release.namespace}:{account}"
+        try:
+            said = release.cluster.kubectl(
+                *("auth", "can-i", verb, what, "--as", who, "--namespace", namespace)
+            )
+        except AssertionError:
+            return False
+        return said.strip() == "yes"
+
+    (home,) = {release.session("alice")["metadata"]["namespace"]}
+    allowed = [
+        ("hub", "create", "pods", home),
+        ("control", "create", "pods/exec", home),
+        ("namespaces", "create", "namespaces", home),
+    ]
+    for account in ("hub", "control", "namespaces", "default"):
+        allowed_here = [one for one in allowed if one[0] == account]
+        for one in allowed_here:
+            assert may(*one), one
+        for verb, what, where in (
+            ("get", "secrets", home),
+            ("get", "secrets", release.namespace),
+            ("list", "secrets", "kube-system"),
+            ("create", "pods", release.namespace),
+            ("create", "pods", "kube-system"),
+            ("create", "pods/exec", release.namespace),
+            ("create", "serviceaccounts/token", home),
+            ("create", "clusterrolebindings", home),
+            ("escalate", "clusterroles", home),
+            ("bind", "clusterroles/cluster-admin", home),
+            ("impersonate", "users", home),
+        ):
+            assert not may(account, verb, what, where), (account, verb, what, where)
+    for account in ("hub", "control"):
+        assert not may(account, "create", "namespaces", home)
