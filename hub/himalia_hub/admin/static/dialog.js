@@ -53,7 +53,7 @@ export function confirm({ title, content, action, destroys = false, act }) {
       trouble,
       h('div', { class: 'himalia-dialog-actions' }, cancel, go)
     );
-    const before = document.activeElement;
+    const giveBack = holdFocus();
     const dialog = /** @type {HTMLDialogElement} */ (
       h(
         'dialog',
@@ -62,9 +62,7 @@ export function confirm({ title, content, action, destroys = false, act }) {
           'aria-labelledby': 'himalia-dialog-title',
           onclose: () => {
             dialog.remove();
-            if (before instanceof HTMLElement && before.isConnected) {
-              before.focus({ preventScroll: true });
-            }
+            giveBack();
             resolve(isDone);
           }
         },
@@ -77,4 +75,25 @@ export function confirm({ title, content, action, destroys = false, act }) {
     // Nothing is destroyed by a key pressed once too often.
     (first instanceof HTMLElement ? first : destroys ? cancel : go).focus();
   });
+}
+
+/**
+ * Remember what has the focus.
+ *
+ * @returns {() => void} gives it back, where a table was drawn anew to what stands there now
+ */
+function holdFocus() {
+  const before = document.activeElement;
+  const table = before?.closest('.himalia-scroll');
+  const key = before?.closest('tr')?.getAttribute('data-key') ?? '';
+  const act = before?.getAttribute('data-act') ?? '';
+  return () => {
+    const again = before?.isConnected
+      ? before
+      : table?.querySelector(`[data-key="${CSS.escape(key)}"] [data-act="${CSS.escape(act)}"]`);
+    const found = again ?? table;
+    if (found instanceof HTMLElement) {
+      found.focus({ preventScroll: true });
+    }
+  };
 }
