@@ -277,7 +277,7 @@ class Rush:
                 assert standing.memory_bytes <= (quota.memory_bytes or 99 * GIB)
 
 
-async def test_200_submits_and_claims_at_once_never_exceed_a_quota(
+async def test_036_submits_and_claims_at_once_never_exceed_a_quota(
     open_store: Callable[[], Store], make: Any
 ) -> None:
     stores = [open_store() for _ in range(4)]

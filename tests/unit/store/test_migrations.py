@@ -120,7 +120,7 @@ print(number)
 """
 
 
-def test_a_migration_that_is_killed_at_any_statement_is_rolled_back(oldest: Path) -> None:
+def test_098_a_migration_that_is_killed_at_any_statement_is_rolled_back(oldest: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(oldest)], check=True, stdout=subprocess.PIPE, text=True
     )
