@@ -54,3 +54,13 @@ def test_keeping_twice_is_as_once(say):
     logger = logging.getLogger("tornado.general")
     assert sum(isinstance(one, discretion.Discretion) for one in logger.filters) == 1
     assert say("%s of %d", "plain", 2) == "plain of 2"
+
+
+def test_011_a_pod_that_could_not_be_made_is_logged_without_its_secrets(say):
+    manifest = (
+        "{'env': [{'name': 'JUPYTERHUB_API_TOKEN',\n           'value': 'canary',\n"
+        "           'value_from': None}, {'name': 'HOME', 'value': '/home/jovyan'}]}"
+    )
+    said = say("Failed for %s", manifest)
+    assert "canary" not in said
+    assert "/home/jovyan" in said

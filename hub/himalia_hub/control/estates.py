@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from himalia.agents import Agents
 from himalia.agents.account import Account
@@ -21,21 +21,19 @@ _log = logging.getLogger(__name__)
 class Estates:
     """Accounts of people who are there, and the ends of those of people who are gone."""
 
-    def __init__(
-        self,
-        settings: Himalia,
-        store: Store,
-        grounds: Grounds,
-        *,
-        agents: Callable[[], Agents],
-        premises: Callable[[], Premises],
-    ) -> None:
+    _agents: Agents
+    _premises: Premises
+
+    def __init__(self, settings: Himalia, store: Store, grounds: Grounds) -> None:
         self._settings = settings
         self._store = store
         self._people = store.team.people
+        self._grounds = grounds
+
+    def meet(self, agents: Agents, premises: Premises) -> None:
+        """Learn who does things for people; they ask for accounts here, and so come after it."""
         self._agents = agents
         self._premises = premises
-        self._grounds = grounds
 
     async def account(self, owner: str) -> Account:
         """Return a person's account (:raises NotFound: they are gone, and it too).
@@ -67,7 +65,7 @@ class Estates:
             number = await hand_over(
                 store=self._store,
                 people=self._people,
-                premises=self._premises(),
+                premises=self._premises,
                 owner=person.owner,
                 heir=heir.owner,
             )
@@ -76,7 +74,7 @@ class Estates:
         # files without its row are nobody's; the other way round a row would promise files.
         runs = await self._people.purge(person.owner)
         _log.info("deleted what %s had: %d runs", person.owner, len(runs))
-        await self._agents().end(person.owner)
+        await self._agents.end(person.owner)
         return await self._grounds.retire(person.owner, person.name)
 
     async def sweep(self, present: Collection[str]) -> None:
@@ -91,7 +89,7 @@ class Estates:
                 # Nobody we know, and so nobody we may touch: a server may be starting for them.
                 continue
             if person.gone_at is not None:
-                await self._agents().end(owner)
+                await self._agents.end(owner)
                 await self._grounds.retire(owner, person.name)
         await self._grounds.sweep()
 

@@ -61,15 +61,10 @@ class Team:
         self.store = SqlStore(store_at, kinds.decode_spec)
         team = self.store.team
         self.duties = Duties(lambda: team.leaders, site.holder)
-        estates = Estates(
-            settings,
-            self.store,
-            works.grounds,
-            agents=lambda: self.agents,
-            premises=lambda: premises,
-        )
+        estates = Estates(settings, self.store, works.grounds)
         self.agents = Agents(estates.account, works.agents, launch=works.launch)
         premises = AgentPremises(self.agents)
+        estates.meet(self.agents, premises)
         self.service = LocalService(
             store=self.store,
             backend=works.backend(self.agents),

@@ -160,6 +160,11 @@ class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
     def _tolerations(self) -> list[dict[str, Any]]:
         return [dict(one) for one in self.kubernetes.tolerations]
 
+    @default("k8s_api_request_timeout")
+    def _patience(self) -> int:
+        # A pod that was made, unheard, would be ended and made again.
+        return 15
+
     @default("delete_grace_period")
     def _grace(self) -> int:
         return 10
