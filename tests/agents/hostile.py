@@ -47,6 +47,7 @@ LIES = {
     "spec": {"spec": {"timeout_seconds": "soon"}},
     "open_output": {"handle": 1},
     "read_output": {"data": "%%%"},
+    "close_output": {},
     "free_bytes": {"count": -1},
 }
 

@@ -36,6 +36,7 @@ LATER = (
     *("no number", "surrogate", "no utf-8", "more than asked", "mute"),
     *("dies", "answers and dies", "twice"),
 )
+SILENT = ("mute at once", "cut short", "mute")
 PLAN = RunPlan(
     runner="none",
     task={},
@@ -53,13 +54,13 @@ def hostile(people: People, **changes: object) -> AgentSettings:
     shutil.copy(Path(__file__).with_name("hostile.py"), program)
     program.chmod(0o755)
     env = {"REAL_PYTHON": str(server_python())}
-    usual = {"start_seconds": 15.0, "answer_seconds": 15.0, "max_troubles": 1}
+    usual = {"start_seconds": 60.0, "answer_seconds": 60.0, "max_troubles": 1}
     return quick(python=program, env=env, **(usual | changes))
 
 
 @pytest_asyncio.fixture
 async def agents(people: People) -> AsyncIterator[Agents]:
-    fleet = Agents(people.of_owner, hostile(people, start_seconds=3.0, answer_seconds=3.0))
+    fleet = Agents(people.of_owner, hostile(people))
     yield fleet
     await fleet.close()
 
@@ -87,8 +88,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("how", [*AT_START, *LATER])
 async def test_whatever_an_agent_says_its_owners_runs_fail_with_a_reason(
-    people: People, agents: Agents, how: str
+    people: People, how: str
 ) -> None:
+    seconds = 1.0 if how in SILENT else 60.0
+    settings = hostile(people, start_seconds=seconds, answer_seconds=seconds)
+    agents = Agents(people.of_owner, settings)
     backend = AgentBackend(agents)
     memory = psutil.Process().memory_info().rss
     async with evil(people, how) as owner, asyncio.timeout(PATIENCE_SECONDS):
@@ -103,6 +107,7 @@ async def test_whatever_an_agent_says_its_owners_runs_fail_with_a_reason(
         assert reason.code == "agent_failed"
         assert reason.message.isprintable()
         assert "admin" in reason.next_step
+    await agents.close()
     assert psutil.Process().memory_info().rss < memory + 200 * 2**20
 
 
@@ -113,7 +118,7 @@ async def test_whatever_an_agent_says_its_owners_runs_fail_with_a_reason(
 async def test_an_agent_that_goes_bad_between_two_requests_is_trouble_each_time(
     people: People, caplog: pytest.LogCaptureFixture, how: str, why: str
 ) -> None:
-    agents = Agents(people.of_owner, hostile(people, start_seconds=60.0, answer_seconds=60.0))
+    agents = Agents(people.of_owner, hostile(people))
     backend, starts = AgentBackend(agents), 0
 
     async def start_again_and_again() -> None:
@@ -201,8 +206,7 @@ async def test_a_restless_agent_is_heard_at_a_bounded_rate(people: People, agent
 
 
 async def test_a_mute_agent_keeps_nobody_else_waiting(people: People, tmp_path: Path) -> None:
-    settings = hostile(people, answer_seconds=90.0)
-    async with served(people, tmp_path, settings) as (service, agents):
+    async with served(people, tmp_path, hostile(people)) as (service, agents):
         mallory, alice = (Resident(people, service, name) for name in ("mallory", "alice"))
         hers = await mallory.job("import time; time.sleep(600)")
         mine = await alice.job("1", run=False)

@@ -34,10 +34,18 @@ def test_the_tour_runs_from_top_to_bottom(home: Path, tour: Path) -> None:
     assert "Nuuk: 5 days" in text
 
 
-def test_the_tour_runs_as_a_job(client: Client, tour: Path) -> None:
-    run = client.run(str(tour / "tour.ipynb"), files=(str(tour / "report.ipynb"),), wait=True)
+def test_the_tour_runs_as_a_job(client: Client, home: Path, tour: Path) -> None:
+    run = client.run(
+        str(tour / "tour.ipynb"),
+        files=(str(tour / "report.ipynb"),),
+        # What runs knows nothing of its control, and would ask that of whoever runs the tests.
+        env={"HIMALIA_HOME": str(home)},
+        wait=True,
+    )
     assert run.status is Status.SUCCEEDED, run.reason
     assert "Nuuk: 5 days" in client.runs.log(run.id).text
+    (report,) = client.runs.list(search="report", limit=1)
+    assert report.created_at > run.created_at
 
 
 def test_the_sample_report_has_no_outputs_and_runs_with_its_defaults(
