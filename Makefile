@@ -51,7 +51,7 @@ PROXY := hub/proxy/node_modules/.bin/configurable-http-proxy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint lint-panel format pytest test-kubernetes bench-jobs bench-admin bench-hub docs lock wheel images chromium postgres keycloak clean
+.PHONY: help run test lint lint-panel format pytest coverage test-kubernetes bench-jobs bench-admin bench-hub docs lock wheel images chromium postgres keycloak clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -72,7 +72,10 @@ test: lint pytest ## Set everything up and run every test
 
 pytest: export HIMALIA_SERVER_PYTHON ?= $(HUB_PREFIX)/bin/python
 pytest: $(VENV)/dev $(VENV)/himalia hub-environment hub-proxy chromium postgres keycloak
-	$(BIN)/pytest --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/pytest $(COVERAGE) $(ARGS)
+
+coverage: COVERAGE := --cov --cov-branch --cov-report=term:skip-covered
+coverage: pytest ## Run every test and say which lines none of them reaches, which takes longer
 
 test-kubernetes: $(VENV)/dev $(VENV)/himalia images ## Run the tests that need a cluster (KUBECONFIG, HIMALIA_TEST_...)
 	$(BIN)/pytest tests/kubernetes tests/contract/backend -k kubernetes $(ARGS)
