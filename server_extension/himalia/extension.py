@@ -87,7 +87,8 @@ class HimaliaExtension(ExtensionApp):
         if not os.environ.get(CONTROL_URL):
             return
         if not self.announcements:
-            silence(self.serverapp.web_app.settings)
+            # When all is set up: JupyterHub's own extension sets its hook, whatever was there.
+            self.serverapp.io_loop.add_callback(silence, self.serverapp.web_app.settings)
         if self._guard is not None:
             self._report(root, self._guard)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -101,6 +103,17 @@ async def test_007_the_owner_reads_their_own(hub: Hub) -> None:
     alice = await server(hub, "alice")
     seen = as_account(hub, "alice", "cat", f"/proc/{alice.pid}/environ")
     assert "JUPYTERHUB_API_TOKEN" in seen.stdout
+
+
+async def test_jupyterlab_asks_nobody_about_news(hub: Hub) -> None:
+    await server(hub, "alice")
+    async with await hub.visitor("alice") as alice:
+        page = await alice.enter("/user/alice/lab")
+    found = re.search(r'id="jupyter-config-data"[^>]*>(.*?)</script>', page.text, re.DOTALL)
+    assert found is not None, page.text[:2000]
+    said = json.loads(found[1])
+    assert "@jupyterlab/apputils-extension:announcements" in said["disabledExtensions"]
+    assert said["hubUser"] == "alice", "JupyterHub has its say too"
 
 
 async def test_nothing_of_the_hub_is_in_a_servers_environment(hub: Hub) -> None:
