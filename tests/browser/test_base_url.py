@@ -12,12 +12,11 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.user import User, wait_for
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.session import Session, execute
 from tests.servers.visitor import Visitor
 
 pytestmark = pytest.mark.timeout(600)
-PATIENCE_SECONDS = 120.0
-expect.set_options(timeout=120_000)
 
 
 @pytest.fixture(scope="module")

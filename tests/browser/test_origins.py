@@ -13,11 +13,9 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, expect
 
 from tests.browser.user import User, wait_for
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.timeout(600)
-PATIENCE_SECONDS = 120.0
-expect.set_options(timeout=120_000)
-
 HER_SERVER = '''
 """Whoever runs a server decides what it answers: this one shows a page to everybody."""
 import json, os

@@ -12,11 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.user import User, wait_for
 from tests.servers.hub import Hub
-
-PATIENCE_SECONDS = 60.0
-
-expect.set_options(timeout=60_000)
-pytestmark = pytest.mark.timeout(300)
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")

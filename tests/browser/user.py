@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from playwright.sync_api import BrowserContext, Response
 
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 
 SCREENSHOTS = Path(__file__).parents[2] / "test-results/screenshots"
-START_SECONDS = 150.0
 
 
 def wait_for(task: Any) -> Any:
@@ -45,7 +45,7 @@ class User:
         """Log in, and wait for JupyterLab."""
         self.log_in("/")
         panel = self.page.locator("li[data-id='himalia-sidebar']")
-        panel.wait_for(timeout=START_SECONDS * 1000)
+        panel.wait_for(timeout=PATIENCE_SECONDS * 1000)
 
     def open_panel(self) -> None:
         """Show Himalia's sidebar in a JupyterLab that was never used."""

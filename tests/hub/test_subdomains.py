@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.session import Session, execute
 from tests.servers.visitor import Visitor
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
-PATIENCE_SECONDS = 120.0
+pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ import psutil
 
 from tests.servers.environment import proxy, server_python
 from tests.servers.hosts import Certificate, LocalHosts
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import Visitor
 
 TOKEN = "token-of-the-tests-that-may-do-everything"
@@ -45,8 +46,6 @@ c.JupyterHub.load_roles.append({{
 }})
 """
 Part = Literal["start", "hub", "proxy", "keeper", "control"]
-_START_SECONDS = 120.0
-_STOP_SECONDS = 40.0
 
 
 class Hub:
@@ -137,7 +136,7 @@ class Hub:
     async def start(self) -> None:
         """Start it, and wait until it says where it is."""
         said = self.launch()
-        end = time.monotonic() + _START_SECONDS
+        end = time.monotonic() + PATIENCE_SECONDS
         while "Himalia's hub is at" not in (text := self.log_file.read_text()[said:]):
             if self._process is None or self._process.poll() is not None:
                 raise AssertionError(f"the hub ended:\n{text}")
@@ -176,9 +175,9 @@ class Hub:
         if process is None:
             return 0
         process.send_signal(number)
-        return process.wait(_STOP_SECONDS)
+        return process.wait(PATIENCE_SECONDS)
 
-    def wait(self, seconds: float = _START_SECONDS) -> int:
+    def wait(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait until it has ended by itself; return the status."""
         assert self._process is not None
         return self._process.wait(seconds)
@@ -229,7 +228,9 @@ class Hub:
     ) -> httpx.Response:
         """Ask the hub's own API, as somebody who may do everything."""
         transport = LocalHosts(verify=self.trust)
-        async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=60) as client:
+        async with httpx.AsyncClient(
+            transport=transport, trust_env=False, timeout=PATIENCE_SECONDS
+        ) as client:
             return await client.request(
                 method,
                 f"{self.url}/hub/api/{path}",

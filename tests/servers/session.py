@@ -15,10 +15,10 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from tests.servers.hub import Hub
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import Visitor
 
 ENDS = {"succeeded", "failed", "stopped", "skipped"}
-_PATIENCE_SECONDS = 90.0
 
 
 class Session(AbstractAsyncContextManager["Session"]):
@@ -83,7 +83,7 @@ class Session(AbstractAsyncContextManager["Session"]):
 
     async def ended(self, run_id: str) -> dict[str, Any]:
         """Wait for the end of a run, and return it; a gap in between is no end."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
                     answer = await self.ask("GET", f"himalia/api/runs/{run_id}")
@@ -144,7 +144,7 @@ async def execute(socket: WebSocketClientConnection, code: str) -> str:
     }  # fmt: skip
     await socket.write_message(json.dumps(message))
     text = ""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             said = await socket.read_message()
             if said is None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import httpx
 
 from tests.servers.hosts import LocalHosts
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 class Visitor:
@@ -23,7 +24,7 @@ class Visitor:
             base_url=self.url,
             transport=LocalHosts(verify=trust),
             follow_redirects=False,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             trust_env=False,
         )
         # Python's own policy sends a host's cookies to every host below it, as no browser does.
