@@ -64,6 +64,19 @@ class LaterList(list[Any], DeferredConfig):
         return type(self)(self, self._c, self._work)
 
 
+_shared: tuple[Config, Himalia] | None = None
+
+
+def settings_of(config: Config) -> Himalia:
+    """Return the settings that a configuration has, the same ones each time: a hub makes a spawner
+    for every user.
+    """
+    global _shared  # noqa: PLW0603 - one process has one configuration
+    if _shared is None or _shared[0] is not config:
+        _shared = config, Himalia(config=config)
+    return _shared[1]
+
+
 def items_of(value: Any) -> list[Any]:
     """Return what a file said of a list, in whichever of traitlets' ways."""
     return list(value.get_value([]) if isinstance(value, LazyConfigValue) else value)

@@ -23,6 +23,7 @@ from himalia.core.names import owner_id
 from himalia.core.variables import PATH
 from himalia_hub.accounts import Accounts
 from himalia_hub.failures import LOG_FOLDER, NotStarted, explain, log_name, tail
+from himalia_hub.later import settings_of
 from himalia_hub.settings import Himalia
 
 _LOOK_SECONDS = 0.05
@@ -39,7 +40,7 @@ class HimaliaSpawner(LocalProcessSpawner):  # type: ignore[misc]
     @cached_property
     def himalia(self) -> Himalia:
         """The hub's settings."""
-        return Himalia(parent=self)
+        return settings_of(self.config)
 
     @default("cmd")
     def _of_the_environment(self) -> list[str]:

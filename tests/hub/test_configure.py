@@ -22,6 +22,7 @@ from himalia.core.team import Notice
 from himalia_hub.banner import announce
 from himalia_hub.roles import complete, custom_scopes, resources, server_scopes
 from himalia_hub.settings import Himalia
+from himalia_hub.spawner import HimaliaSpawner
 from himalia_hub.state import State
 
 
@@ -256,3 +257,12 @@ def test_a_wrong_database_is_refused_without_showing_its_password() -> None:
     with pytest.raises(ValueError, match="postgresql://") as caught:
         Himalia(store_url="mysql://me:secret@host/db")
     assert "secret" not in str(caught.value)
+
+
+def test_all_spawners_go_by_the_same_settings() -> None:
+    c = Config()
+    c.Himalia.python = "/opt/some/bin/python"
+    first, second = HimaliaSpawner(config=c), HimaliaSpawner(config=c)
+    assert first.himalia is second.himalia
+    assert first.himalia.python == "/opt/some/bin/python"
+    assert HimaliaSpawner(config=Config()).himalia.python != "/opt/some/bin/python"

@@ -26,6 +26,7 @@ from himalia_hub.kubernetes.asking import Namespaces
 from himalia_hub.kubernetes.bundle import CLAIM, OWNER, PART_OF, SESSION_ACCOUNT
 from himalia_hub.kubernetes.profiles import offered, open_to
 from himalia_hub.kubernetes.settings import Kubernetes
+from himalia_hub.later import settings_of
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
@@ -47,7 +48,7 @@ class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
     @cached_property
     def himalia(self) -> Himalia:
         """The hub's settings."""
-        return Himalia(parent=self)
+        return settings_of(self.config)
 
     @cached_property
     def kubernetes(self) -> Kubernetes:
