@@ -23,7 +23,6 @@ import httpx
 from typing_extensions import override
 
 from himalia.core.names import new_id
-from himalia_hub.loopback import PASSWORD_VARIABLE
 from tests.servers.cluster import UID, Cluster
 from tests.servers.environment import proxy, server_python
 from tests.servers.hub import Hub, free_port
@@ -34,7 +33,9 @@ _SECRETS += ("control-cookies", "namespaces-token")
 _CONFIG = """
 c.Himalia.platform = "kubernetes"
 c.Himalia.secrets = {secrets!r}
-c.Himalia.demo = True
+c.JupyterHub.authenticator_class = "shared-password"
+c.SharedPasswordAuthenticator.user_password = {password!r}
+c.Authenticator.allow_all = True
 c.JupyterHub.bind_url = {url!r}
 c.JupyterHub.hub_bind_url = "http://{node}:{hub}"
 c.ConfigurableHTTPProxy.should_start = True
@@ -75,8 +76,10 @@ class ClusterHub(Hub):
         where = {name: free_port() for name in ("hub", "proxy_api", "namespaces", "control")}
         self.ports = where
         self._token = secrets.token_hex(32)
+        password = secrets.token_urlsafe(12)
         lines = _CONFIG.format(
             **where,
+            password=password,
             secrets=f"{self._mount}.secrets",
             url="http://127.0.0.1:PORT",
             node=cluster.node,
@@ -88,10 +91,10 @@ class ClusterHub(Hub):
             nfs_export=f"{cluster.nfs_export}/{self.prefix}",
             nfs_folder=str(self._mount / self.prefix),
         )
-        super().__init__(config=lines + config)
+        super().__init__(config=lines + config, arguments=())
         # What makes namespaces runs under the account that homes belong to, as it does in its pod.
         self.config.chmod(0o644)
-        self.password = secrets.token_urlsafe(12)
+        self.password = password
 
     def prepare(self) -> None:
         """Make in the cluster, and on the export, what its administrator would."""
@@ -138,11 +141,11 @@ class ClusterHub(Hub):
     @override
     def launch(self) -> int:
         """Start the processes without waiting."""
-        environment = {**os.environ, PASSWORD_VARIABLE: self.password}
-        environment["JUPYTERHUB_API_URL"] = (
-            f"http://{self.cluster.node}:{self.ports['hub']}/hub/api"
-        )
-        environment["KUBECONFIG"] = self.cluster.kubeconfig
+        environment = {
+            **os.environ,
+            "JUPYTERHUB_API_URL": f"http://{self.cluster.node}:{self.ports['hub']}/hub/api",
+            "KUBECONFIG": self.cluster.kubeconfig,
+        }
         config = ("--config", str(self.config))
         self._run(sys.executable, "-m", "jupyterhub", "-f", str(self.config), env=environment)
         self._run(sys.executable, "-m", "himalia_hub.control", *config, env=environment)
