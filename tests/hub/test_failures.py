@@ -44,7 +44,7 @@ async def message(hub: Hub, user: str) -> tuple[str, str]:
         form = {"_xsrf": visitor.xsrf("/hub/spawn") or ""}
         answer = await visitor.http.post("/hub/spawn", data=form)
         if answer.status_code < 400:
-            answer = await visitor.ask("GET", f"/hub/api/users/{user}/server/progress")
+            answer = await visitor.http.get(f"/hub/api/users/{user}/server/progress")
             events = [line[6:] for line in answer.text.splitlines() if line.startswith("data: {")]
             last = json.loads(events[-1])
             assert last["failed"]
