@@ -16,6 +16,7 @@ from tests.servers.visitor import AS_PAGE, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PASSWORD = "the-right-one"
+_WINDOW_SECONDS = 36_000
 _CONFIG = f"""
 import asyncio, pathlib
 from himalia_hub.state import State
@@ -25,6 +26,8 @@ class Slow(SimpleLocalProcessSpawner):
     async def start(self):
         await asyncio.sleep(600)
 
+# However slow the machine, nobody earns another attempt while the tests run.
+c.Himalia.login_window_seconds = {_WINDOW_SECONDS}
 # After `configure(c)`: whichever authenticator there is.
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = {PASSWORD!r}
@@ -85,7 +88,7 @@ async def test_088_wrong_passwords_have_to_wait(hub: Hub) -> None:
             answer = await tried(stranger, password, **headers)
             assert answer.status_code == 429, headers
             seconds = int(answer.headers["Retry-After"])
-            assert 1 <= seconds <= 30
+            assert 1 <= seconds <= _WINDOW_SECONDS / 10
             assert f"Too many wrong passwords. Wait {seconds} seconds, then try again." in (
                 answer.text
             )
@@ -130,13 +133,11 @@ async def test_088_one_address_does_not_go_through_all_names(behind: str) -> Non
     async with Visitor(behind) as stranger:
         stranger.http.headers["X-Forwarded-For"] = "192.0.2.30"
         found = [
-            (await tried(stranger, name=f"name-{number}")).status_code for number in range(205)
+            (await tried(stranger, name=f"name-{number}")).status_code for number in range(203)
         ]
-        # On a slow machine, one more or another has been earned by waiting.
+        # One address has twenty times what one account has from it; and one more each 180 s.
         assert found[:200] == [403] * 200
         assert 429 in found[200:]
-        answer = await tried(stranger, PASSWORD, name="name-x")
-        assert answer.status_code in {302, 429}
         elsewhere = {"X-Forwarded-For": "192.0.2.31"}
         assert (await tried(stranger, name="name-0", **elsewhere)).status_code == 403
 
