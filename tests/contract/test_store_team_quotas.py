@@ -277,6 +277,7 @@ class Rush:
                 assert standing.memory_bytes <= (quota.memory_bytes or 99 * GIB)
 
 
+@pytest.mark.timeout(900)  # Some thousand commits, each of which waits for the disk.
 async def test_036_submits_and_claims_at_once_never_exceed_a_quota(
     open_store: Callable[[], Store], make: Any
 ) -> None:
