@@ -61,6 +61,9 @@ def _over_stdio() -> _Connect:
     os.dup2(nowhere, 0)
     os.dup2(2, 1)
     os.close(nowhere)
+    # Kept for as long as this runs: who started it in a container takes the end of one stream for
+    # that of all.
+    os.dup(2)
 
     async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()

@@ -56,7 +56,7 @@ class Pod:
             self.open -= 1
 
     async def _execute(self, request: web.Request) -> Answer:
-        socket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
+        socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"))
         await socket.prepare(request)
         pipe = asyncio.subprocess.PIPE
         words = request.query.getall("command")[1:]

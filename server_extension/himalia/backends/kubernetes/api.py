@@ -33,7 +33,7 @@ _SILENCE_SECONDS = 80.0
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _BEAT_SECONDS = 30.0
 """Between signs of life on a connection to a pod."""
-_EXEC_PROTOCOL = "v4.channel.k8s.io"
+_EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 
 class Refusal(Exception):
@@ -156,14 +156,15 @@ class Api:
             *(("command", word) for word in command),
             *((stream, "true") for stream in ("stdin", "stdout", "stderr")),
         ]
-        headers = await self._headers()
+        # Whoever asks for JSON is told that a stream is none.
+        headers = {**await self._headers(), "Accept": "*/*"}
         try:
             async with asyncio.timeout(_SECONDS):
                 socket: aiohttp.ClientWebSocketResponse = await self._session().ws_connect(
                     self._url(path),
                     params=query,
                     headers=headers,
-                    protocols=(_EXEC_PROTOCOL,),
+                    protocols=_EXEC_PROTOCOLS,
                     heartbeat=_BEAT_SECONDS,
                     **self._way(),
                 )
@@ -171,7 +172,8 @@ class Api:
         except aiohttp.WSServerHandshakeError as error:
             if error.status in _PASSING:
                 raise Unavailable(_words(error)) from error
-            raise Refusal(error.status, "Exec", error.message) from error
+            text = f"a program in a pod cannot be started ({error.status} {error.message})"
+            raise Refusal(error.status, "Exec", text) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(_words(error)) from error
 
