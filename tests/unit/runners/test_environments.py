@@ -54,7 +54,9 @@ def test_a_broken_kernelspec_is_left_out(kernels: Path, content: str) -> None:
     assert "broken" not in list_kernelspecs()
 
 
-@pytest.mark.parametrize("name", ["../x", "", "a/b", "no such", "\0", "/no/such/python", "/" + "x" * 300])
+@pytest.mark.parametrize(
+    "name", ["../x", "", "a/b", "no such", "\0", "/no/such/python", "/" + "x" * 300]
+)
 def test_what_is_not_there_is_not_found(name: str) -> None:
     assert find_kernelspec(name) is None
 
