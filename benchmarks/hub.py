@@ -108,7 +108,9 @@ def part(values: list[float], share: float) -> str:
 
 
 def over(ours: float, theirs: float) -> str:
-    """Say how much more ours is."""
+    """Say how much more ours is; nothing where theirs was too little to be seen."""
+    if not theirs:
+        return ""
     return f"{(ours / theirs - 1) * 100:+.0f} %"
 
 
