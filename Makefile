@@ -216,4 +216,4 @@ keycloak: $(VENV)/dev
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends openjdk-17-jre-headless; \
 		else echo "The identity tests need Java 17: install it, and run this again."; exit 1; fi; fi
-	@$(BIN)/python tests/servers/keycloak.py
+	@$(BIN)/python -m tests.servers.keycloak
