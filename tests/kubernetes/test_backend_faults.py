@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from himalia.core.spec import Resources
 from himalia.kinds.base import RunPlan
 from himalia.runners.task import RUNNER, NotebookTask
 from tests.kubernetes.conftest import Tenant
-from tests.servers.cluster import Estate
+from tests.servers.cluster import Cluster, Estate
 from tests.servers.notebooks import pinned
 from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.pods import pod_backend
@@ -50,39 +50,27 @@ async def running(me: Tenant, name: str) -> tuple[Run, str]:
     return run, f"{run.id}-1"
 
 
-async def recovered(me: Tenant, run: Run, name: str) -> list[str]:
-    """Wait until the second try of a run has ended well; return all that was said of the first."""
-    said = []
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (now := await me.service.runs.get(me.caller, run.id)).status.is_terminal:
-            if now.reason is not None:
-                said.append(now.reason.message)
-            await asyncio.sleep(0.05)
-    assert (now.status, now.attempt, now.lost_attempts) == (Status.SUCCEEDED, 2, 1), now
+def delete(cluster: Cluster, space: str, pod: str) -> None:
+    cluster.kubectl("delete", "pod", pod, "--namespace", space, "--grace-period=0", "--force")
+
+
+def evict(cluster: Cluster, space: str, pod: str) -> None:
+    about = {"name": pod, "namespace": space}
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about}
+    path = f"/api/v1/namespaces/{space}/pods/{pod}/eviction"
+    cluster.kubectl("create", "--raw", path, "--filename=-", given=eviction)
+
+
+@pytest.mark.parametrize("end", [delete, evict])
+async def test_a_run_whose_pod_was_ended_is_tried_again_and_not_taken_for_stopped(
+    me: Tenant, end: Callable[[Cluster, str, str], None]
+) -> None:
+    name = end.__name__
+    run, pod = await running(me, name)
+    end(me.estate.cluster, me.space, pod)
+    ended = await me.ended(run)
+    assert (ended.status, ended.attempt, ended.lost_attempts) == (Status.SUCCEEDED, 2, 1), ended
     assert (me.home / name).read_text() == "xx"
-    return said
-
-
-async def test_a_deleted_pod_s_run_is_tried_again(me: Tenant) -> None:
-    run, pod = await running(me, "deleted")
-    me.estate.cluster.kubectl(
-        "delete", "pod", pod, "--namespace", me.space, "--grace-period=0", "--force"
-    )
-    said = await recovered(me, run, "deleted")
-    assert any("vanished without leaving a result" in text for text in said), said
-
-
-async def test_an_evicted_pod_s_run_is_tried_again_and_not_taken_for_stopped(me: Tenant) -> None:
-    run, pod = await running(me, "evicted")
-    eviction = {
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"name": pod, "namespace": me.space},
-    }
-    path = f"/api/v1/namespaces/{me.space}/pods/{pod}/eviction"
-    me.estate.cluster.kubectl("create", "--raw", path, "--filename=-", given=eviction)
-    said = await recovered(me, run, "evicted")
-    assert any("is being emptied" in text for text in said), said
 
 
 async def test_a_run_that_takes_too_much_memory_fails_with_that_reason(me: Tenant) -> None:
@@ -117,7 +105,7 @@ class Bench:
 
     def __init__(self, estate: Estate) -> None:
         self.estate = estate
-        self.owner = estate.owner()
+        self.owner = estate.owner("bench")
         self.home = str(estate.home(self.owner))
         self.places = Places(home=estate.home(self.owner) / ".himalia" / self.owner)
         for name in ("runs", "snapshots"):
@@ -188,6 +176,22 @@ async def test_an_image_that_is_missing_is_named_while_it_starts_and_when_it_fai
     assert seen.outcome.reason is not None
     assert seen.outcome.reason.code == "image_missing"
     assert "none.example/no:1" in seen.outcome.reason.message
+
+
+@pytest.mark.parametrize(("end", "code"), [(delete, "pod_gone"), (evict, "evicted")])
+async def test_why_a_pod_was_ended_is_said(
+    bench: Bench, end: Callable[[Cluster, str, str], None], code: str
+) -> None:
+    backend = await bench.backend()
+    ref, plan = bench.attempt("import time; time.sleep(600)")
+    await backend.start(ref, plan)
+    await bench.until(backend, ref, Phase.RUNNING)
+    end(bench.estate.cluster, bench.estate.space(bench.owner), ref.name)
+    seen = await bench.until(backend, ref, Phase.LOST, Phase.ENDED)
+    assert seen.phase is Phase.LOST
+    assert seen.reason is not None
+    assert seen.reason.code == code
+    assert ref.name not in bench.pods()
 
 
 async def test_two_controls_that_start_the_same_attempt_make_one_pod(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from himalia.core.variables import PATH, of_machine
 
 _ERRORS = {kind.code: kind for kind in EVERY_ERROR}
 _END_SECONDS = 5.0
+_ENDED = "it ended"
 _MAX_ABANDONED = 1000
 
 
@@ -78,7 +79,10 @@ class AgentProcess:
         if hello.protocol != PROTOCOL:
             raise NotUnderstood(f"that it is Himalia {hello.himalia}, which is another version")
         self._listening = asyncio.create_task(self._listen(), name=f"agent {self.name}")
-        await self.ask("open", opening.model_dump())
+        try:
+            await self.ask("open", opening.model_dump())
+        except Gone as error:
+            raise Gone(await self._last_words() if self._why == _ENDED else str(error)) from error
 
     async def ask(self, do: str, with_: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for one thing and return the answer, as yet unchecked.
@@ -133,7 +137,7 @@ class AgentProcess:
             self._listening.cancel()
 
     async def _listen(self) -> None:
-        self._why = "it ended"
+        self._why = _ENDED
         try:
             while (said := await read_frame(self._link)) is not None:
                 self._hear(said)
@@ -172,7 +176,7 @@ class AgentProcess:
 
     async def _last_words(self) -> str:
         words = await self._link.last_words()
-        last = words.strip().splitlines()[-1:] or ["it ended"]
+        last = words.strip().splitlines()[-1:] or [_ENDED]
         return "".join(char if char.isprintable() else "?" for char in last[0])
 
 

@@ -138,11 +138,16 @@ class Api:
             async with await self._send("GET", path, asked, None, patience) as answer:
                 if answer.status != 200:
                     raise await _refusal(answer)
-                while line := await answer.content.readline():
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        raise _refused(event["object"])
-                    yield event
+                try:
+                    while line := await answer.content.readline():
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            raise _refused(event["object"])
+                        yield event
+                finally:
+                    # Half read, it is of no more use; TLS would wait for the server's farewell.
+                    if answer.connection is not None and answer.connection.transport is not None:
+                        answer.connection.transport.abort()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unavailable(_words(error)) from error
 

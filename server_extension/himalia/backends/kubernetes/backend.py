@@ -86,12 +86,18 @@ class KubernetesBackend(Backend):
     @override
     async def start(self, ref: AttemptRef, plan: RunPlan) -> None:
         await self._folders.start(ref, plan)
-        seen = (await self._folders.observe([ref])).get(ref)
-        if seen is None:
-            raise Unavailable("Your files cannot be looked at just now.")
-        if seen.phase is Phase.STARTING:
+        if (await self._look(ref)).phase is Phase.STARTING:
             # Nobody has begun. Whoever makes the pod, there is one of that name.
             await self._make(ref, plan)
+
+    async def _look(self, ref: AttemptRef) -> Observation:
+        """Return what one folder says (:raises Unavailable:)."""
+        asked = m.AttemptNames(items=(m.AttemptName(run_id=ref.run_id, attempt=ref.attempt),))
+        said = await self._agents.ask(ref.owner, "observe", asked, m.Sight)
+        for item in said.items:
+            if (item.run_id, item.attempt) == (ref.run_id, ref.attempt):
+                return observation(item)
+        raise Unavailable("Your files cannot be looked at just now.")
 
     async def _make(self, ref: AttemptRef, plan: RunPlan) -> None:
         manifest = run_pod(ref, plan, self._settings)
@@ -225,10 +231,9 @@ class KubernetesBackend(Backend):
     @override
     async def remove(self, ref: AttemptRef) -> None:
         pod = await self._ask(ref)
-        if pod is not None and not is_over(pod, datetime.now(UTC)):
-            seen = (await self._folders.observe([ref])).get(ref)
-            if seen is None or seen.phase is not Phase.ENDED:
-                raise Conflict(f"Attempt {ref.attempt} of {ref.run_id} is still running.")
+        is_live = pod is not None and not is_over(pod, datetime.now(UTC))
+        if is_live and (await self._look(ref)).phase is not Phase.ENDED:
+            raise Conflict(f"Attempt {ref.attempt} of {ref.run_id} is still running.")
         async with asyncio.timeout(_LEAVING_SECONDS):
             while pod is not None:
                 await self._delete(ref, pod)

@@ -122,7 +122,9 @@ class ExecLink:
         self._said = bytearray()
         self._sending = asyncio.Lock()
         self._has_ended = False
-        self._closing: asyncio.Task[bool] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        # Public nowhere, and needed to be rid of the connection at once.
+        self._connection = socket._response.connection  # noqa: SLF001
 
     @property
     def pid(self) -> int | None:
@@ -179,7 +181,16 @@ class ExecLink:
     def close(self) -> None:
         """Close its input, with all the rest: it ends by itself."""
         if self._closing is None:
-            self._closing = asyncio.create_task(self._socket.close(), name=f"close {self._name}")
+            self._closing = asyncio.create_task(self._let_go(), name=f"close {self._name}")
+
+    async def _let_go(self) -> None:
+        transport = None if self._connection is None else self._connection.transport
+        try:
+            await self._socket.close()
+        finally:
+            if transport is not None:
+                # TLS would go on to wait for the server's farewell.
+                transport.abort()
 
     def kill(self) -> None:
         """Let go of it at once; what does not end by itself ends with its pod."""

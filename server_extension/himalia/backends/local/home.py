@@ -111,6 +111,8 @@ class HomeBackend(FolderReading):
     def _look(self, ref: AttemptRef) -> Observation:
         folder = self._folder(ref)
         count = self._counts.setdefault(ref, ProgressCount())
+        if ref in self._signs and folder.result.exists():
+            _catch_up(folder)
         seen = observe_result(ref, folder, count)
         if seen is None and folder.started.exists():
             self._signs.setdefault(ref, _sign(folder))
@@ -146,6 +148,7 @@ class HomeBackend(FolderReading):
     def _ended(self, ref: AttemptRef) -> Observation:
         folder = self._folder(ref)
         folder.look_anew()
+        _catch_up(folder)
         count = self._counts.pop(ref, None) or ProgressCount()
         self._forget(ref)
         if not folder.begun.exists() and not folder.result.exists():
@@ -205,6 +208,16 @@ class HomeBackend(FolderReading):
     @override
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
+
+
+def _catch_up(folder: AttemptFolder) -> None:
+    """Learn how long the files are by now that another machine has written to.
+
+    File systems over a network remember that for a while, unless this machine changes a file.
+    """
+    with contextlib.suppress(OSError):
+        for path in (folder.events, *folder.log.iterdir()):
+            path.chmod(0o600)
 
 
 def _sign(folder: AttemptFolder) -> _Sign:
