@@ -266,9 +266,9 @@ async def test_a_run_outlasts_an_api_server_that_is_out_of_reach(
             begun = time.monotonic()
             seen = await backend.observe([ref])
             assert ref not in seen or seen[ref].phase is Phase.RUNNING
-            assert time.monotonic() - begun < allowed(10, begun)
-            with pytest.raises(Unavailable):
-                await backend.stop(bench.attempt("2")[0])
+            assert time.monotonic() - begun < allowed(20, begun)
+        with pytest.raises(Unavailable):
+            await backend.stop(bench.attempt("2")[0])
         go.touch()
         await proxy.heal()
         seen_last = await bench.until(backend, ref, Phase.ENDED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -187,8 +188,12 @@ class Api:
     ) -> Object:
         patience = aiohttp.ClientTimeout(total=_SECONDS)
         pause, problem = _FIRST_PAUSE, "it does not answer"
+        until = time.monotonic() + _SECONDS
         for attempt in range(_TRIES):
             if attempt:
+                # Who did not answer for so long is not asked again by somebody who waits.
+                if time.monotonic() + min(pause, _LONGEST_PAUSE) > until:
+                    break
                 await asyncio.sleep(min(pause, _LONGEST_PAUSE))
                 pause *= 3
             try:
