@@ -159,8 +159,10 @@ class AgentBackend(Backend):
 
     @override
     async def close(self) -> None:
-        for look in self._looks.values():
+        looks = list(self._looks.values())
+        for look in looks:
             look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
         await self._agents.close()
 
     def _look(

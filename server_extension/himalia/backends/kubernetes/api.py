@@ -32,6 +32,7 @@ _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 80.0
 """A watch says something every minute, if only how far it is."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_FAREWELL_SECONDS = 0.02
 _BEAT_SECONDS = 30.0
 """Between signs of life on a connection to a pod."""
 _EXEC_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -92,6 +93,8 @@ class Api:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.close()  # type: ignore[no-untyped-call]
+        # What was aborted is gone only after another round of the loop or two.
+        await asyncio.sleep(_FAREWELL_SECONDS)
 
     async def get(self, path: str, query: Query = ()) -> Object:
         """Return an object or a list (:raises Refusal:) (:raises Unavailable:)."""
