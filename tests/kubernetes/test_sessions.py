@@ -22,15 +22,16 @@ from tests.servers.session import ENDS, Session
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.kubernetes]
 REACH = """
-import json, socket, sys
-found = {}
-for name, host, port in json.loads(sys.argv[1]):
+import concurrent.futures, json, socket, sys
+def how(place):
     try:
-        socket.create_connection((host, port), timeout=3).close()
-        found[name] = "open"
-    except OSError as error:
-        found[name] = "closed"
-print(json.dumps(found))
+        socket.create_connection(tuple(place[1:]), timeout=4).close()
+        return place[0], "open"
+    except OSError:
+        return place[0], "closed"
+places = json.loads(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(len(places)) as pool:
+    print(json.dumps(dict(pool.map(how, places))))
 """
 
 
