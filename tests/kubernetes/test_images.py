@@ -39,7 +39,7 @@ def writable(folder):
     return True
 print(json.dumps({{
     "uid": os.getuid(),
-    "packages": {{one.metadata["Name"].lower().replace("_", "-"): one.version
+    "packages": {{one.metadata["Name"].lower().replace("_", "-").replace(".", "-"): one.version
                  for one in importlib.metadata.distributions()}},
     "uncompiled": uncompiled,
     "writable": [folder for folder in ("/", "/etc", "/opt/himalia", "/usr", "/home", "/tmp")
@@ -94,12 +94,12 @@ def look(cluster: Cluster, space: str, image: str, command: list[str]) -> str:
     return cluster.kubectl("logs", name, *where)
 
 
-def locked(name: str) -> tuple[dict[str, str], set[str]]:
+def locked(lock: str) -> tuple[dict[str, str], set[str]]:
     """Return the versions of a lock for every system, and the names of some systems' alone."""
-    text = (ROOT / "requirements" / name).read_text()
+    text = (ROOT / "requirements" / lock).read_text()
     found = re.findall(r"^([\w.-]+)==(\S+)( ;.*)? \\$", text, re.MULTILINE)
-    everywhere = {package: version for package, version, marker in found if not marker}
-    return everywhere, {package for package, _, marker in found if marker}
+    everywhere = {name.replace(".", "-"): version for name, version, marker in found if not marker}
+    return everywhere, {name for name, _, marker in found if marker}
 
 
 @pytest.mark.parametrize(

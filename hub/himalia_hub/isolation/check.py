@@ -19,6 +19,7 @@ from himalia_hub.isolation.probe import Finding
 from himalia_hub.kubernetes.asking import Namespaces
 from himalia_hub.kubernetes.settings import Kubernetes
 
+_NAME = "isolation-check"
 _START_SECONDS = 240.0
 _GONE_SECONDS = 120.0
 _LOOK_SECONDS = 0.5
@@ -57,7 +58,9 @@ class Check:
     async def run(self, store_url: str) -> list[Verdict]:
         """Try everything (:raises Unavailable: a pod did not come up; the text says why)."""
         async with AsyncExitStack() as stack:
-            (one, mine), (other, theirs) = [await self._person(stack, n) for n in ("one", "two")]
+            owners = [owner_id(f"{_NAME}-{n}", datetime.now(UTC)) for n in ("one", "two")]
+            stack.push_async_callback(self._remove, owners)
+            (one, mine), (other, theirs) = [await self._person(owner) for owner in owners]
             await self._make(theirs, neighbour(other, self._settings))
             status = await self._status(theirs, "himalia-neighbour", _is_ready)
             await asyncio.sleep(_SOON_SECONDS)
@@ -68,15 +71,14 @@ class Check:
                 Verdict(name=finding.name, is_open=finding.is_open) for finding in _findings(status)
             ]
 
-    async def _person(self, stack: AsyncExitStack, number: str) -> tuple[str, str]:
-        name = f"isolation-check-{number}"
-        owner = owner_id(name, datetime.now(UTC))
-        stack.push_async_callback(self._remove, owner)
-        return owner, await self._namespaces.ensure(owner, name)
+    async def _person(self, owner: str) -> tuple[str, str]:
+        return owner, await self._namespaces.ensure(owner, _NAME)
 
-    async def _remove(self, owner: str) -> None:
+    async def _remove(self, owners: list[str]) -> None:
         end = time.monotonic() + _GONE_SECONDS
-        while not await self._namespaces.remove(owner) and time.monotonic() < end:  # noqa: ASYNC110
+        left = owners
+        while left and time.monotonic() < end:
+            left = [owner for owner in left if not await self._namespaces.remove(owner)]
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _make(self, namespace: str, pod: dict[str, Any]) -> None:
