@@ -227,6 +227,8 @@ async def test_a_control_that_is_gone_at_any_point_is_followed_by_another(
     for task in first._tasks:
         task.cancel()
     await first._api.close()
+    await first._watching.close()
+    await first._folders.close()
 
     second = await bench.backend()
     seen = await bench.until(second, ref, Phase.ABSENT, Phase.STARTING, Phase.RUNNING)
