@@ -13,6 +13,6 @@ python3 -m venv --system-site-packages /opt/himalia
 /build/tools/bin/uv pip install --quiet --link-mode copy --require-hashes \
     --python /opt/himalia/bin/python -r /build/lock.txt
 # The files may get other times, and root's file system is read-only: what is compiled must be right
-# without a look at its source.
-PYTHONHASHSEED=0 /opt/himalia/bin/python -m compileall -q --invalidation-mode unchecked-hash \
+# without a look at its source. Anew, as what pip came with is compiled with times in it.
+PYTHONHASHSEED=0 /opt/himalia/bin/python -m compileall -q -f --invalidation-mode unchecked-hash \
     /opt/himalia/lib > /dev/null || true
