@@ -29,10 +29,11 @@ from himalia.core.service import Caller, RunQuery
 from himalia.core.spec import Condition, Dependency, Notification, Retention
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
-from tests.servers.patience import PATIENCE_SECONDS
 
 _log = logging.getLogger("lives")
 
+PATIENCE_SECONDS = 150.0
+"""As the tests', which a program that is started by its path cannot import."""
 NOT_REACHED, TOO_LONG = 7, 8
 
 

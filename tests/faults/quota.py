@@ -21,7 +21,9 @@ from himalia.core.places import Places
 from himalia.core.service import Caller, RunQuery
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
-from tests.servers.patience import PATIENCE_SECONDS
+
+PATIENCE_SECONDS = 150.0
+"""As the tests', which a program that is started by its path cannot import."""
 
 
 def limit_files(size: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,17 @@ async def site(tmp_path: Path, tally: Any) -> AsyncIterator[Site]:
 
 def _kill_runner(places: Places, ref: AttemptRef) -> None:
     folder = str(places.runs / ref.run_id / str(ref.attempt))
-    for child in psutil.Process().children():
-        # A runner of an earlier test may have ended, and still be there to be waited for.
-        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
-            if folder in child.cmdline():
-                child.send_signal(signal.SIGKILL)
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        for child in psutil.Process().children():
+            # A runner of an earlier test may have ended, and still be there to be waited for.
+            with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+                if folder in child.cmdline():
+                    child.send_signal(signal.SIGKILL)
+                    return
+        # Between fork and exec it still goes by this process's own words.
+        time.sleep(0.001)
+    raise AssertionError("there is no runner to kill")
 
 
 async def test_092_a_runner_that_dies_before_its_first_word_is_replaced(
