@@ -114,6 +114,12 @@ async def alice(release: Release) -> AsyncIterator[User]:
 
 async def test_the_defaults_end_in_a_login_page(release: Release) -> None:
     async with Visitor(release.url) as visitor:
+
+        async def answers() -> bool:
+            # Pods are ready a moment before the hub has told the proxy about itself.
+            return bool((await visitor.enter("/")).status_code == 200)
+
+        await until(answers)
         page = await visitor.enter("/")
         assert page.status_code == 200
         assert 'name="password"' in page.text
