@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from tornado import web
-from typing_extensions import override
 
 from himalia import __version__
 from himalia.core.errors import Forbidden, HimaliaError, Unauthenticated
 from himalia.core.local import LocalService
 from himalia.core.model import Status
-from himalia.handlers.base import encode_error
 from himalia_hub.admin.rights import HUB_ADMIN
 from himalia_hub.control.tokens import Tokens
+from himalia_hub.plain import PlainHandler
 
 _PATIENCE_SECONDS = 3.0
 _RESULTS = ("claimed", "taken_over", "none", "full", "failed")
@@ -86,39 +83,7 @@ class Numbers:
         return generate_latest(self.registry)
 
 
-class _Plain(web.RequestHandler):
-    """A small answer that tells nothing of anybody."""
-
-    @override
-    def set_default_headers(self) -> None:
-        self.set_header("Server", "Himalia")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-
-    def say(self, status: int, content: Mapping[str, Any]) -> None:
-        """Send JSON."""
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps(content))
-
-    @override
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = (kwargs.get("exc_info") or (None, None))[1]
-        if not isinstance(error, HimaliaError):
-            self.say(status_code, {"error": {"code": "internal", "message": "", "details": []}})
-            return
-        self.set_status(error.http_status)
-        self.set_header("Content-Type", "application/json")
-        self.finish(encode_error(error))
-
-    @override
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        if not isinstance(value, HimaliaError):
-            super().log_exception(typ, value, tb)
-
-
-class Live(_Plain):
+class Live(PlainHandler):
     """Whether the process answers."""
 
     async def get(self) -> None:
@@ -126,7 +91,7 @@ class Live(_Plain):
         self.say(HTTPStatus.OK, {"status": "live", "version": __version__})
 
 
-class Ready(_Plain):
+class Ready(PlainHandler):
     """Whether it can work."""
 
     def initialize(self, checks: Mapping[str, Check]) -> None:
@@ -152,7 +117,7 @@ async def _look(check: Check) -> str | None:
         return "does not answer"
 
 
-class Metrics(_Plain):
+class Metrics(PlainHandler):
     """The numbers, for whom the settings let see them."""
 
     def initialize(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import signal
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +20,12 @@ from typing_extensions import override
 
 from himalia.core.errors import HimaliaError, InvalidInput, NotFound, Unauthenticated
 from himalia.core.names import is_owner_id
-from himalia.handlers.base import encode_error
 from himalia_hub.kubernetes.bundle import Tenant
 from himalia_hub.kubernetes.cluster import Cluster
 from himalia_hub.kubernetes.reconcile import Reconciler
 from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.kubernetes.storage import Storage
+from himalia_hub.plain import PlainHandler
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
@@ -105,7 +103,7 @@ def application(reconciler: Reconciler, token: str) -> web.Application:
     )
 
 
-class _Handler(web.RequestHandler):
+class _Handler(PlainHandler):
     reconciler: Reconciler
     token: str
 
@@ -121,27 +119,6 @@ class _Handler(web.RequestHandler):
             raise Unauthenticated("This is for the hub and control alone.")
 
     @override
-    def set_default_headers(self) -> None:
-        self.set_header("Server", "Himalia")
-        self.set_header("Cache-Control", "no-store")
-
-    def say(self, status: int, content: Mapping[str, Any]) -> None:
-        """Send JSON."""
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps(content))
-
-    @override
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = (kwargs.get("exc_info") or (None, None))[1]
-        if isinstance(error, HimaliaError):
-            self.set_status(error.http_status)
-            self.set_header("Content-Type", "application/json")
-            self.finish(encode_error(error))
-        else:
-            self.say(status_code, {"error": {"code": "internal", "message": "", "details": []}})
-
-    @override
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if isinstance(value, HimaliaError):
             _log.info("%s: %s", self.request.path, value.message)
@@ -149,7 +126,7 @@ class _Handler(web.RequestHandler):
             super().log_exception(typ, value, tb)
 
 
-class _Live(web.RequestHandler):
+class _Live(PlainHandler):
     def get(self) -> None:
         self.finish("{}")
 
