@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from himalia.backends.base import AttemptRef, Observation, Phase
 from himalia.backends.local.observation import (
+    STOPPED,
     leave_result,
     observe_end,
     observe_execution,
@@ -36,11 +37,6 @@ from himalia.runners.events import ProgressCount
 _PATIENCE_SECONDS = 10.0
 """For another process here that prepares the same attempt."""
 _SECONDS = 0.5
-_STOPPED = Reason(
-    code="stopped_by_user",
-    message="The run was stopped.",
-    next_step="Run it again when you want to.",
-)
 _Sign = tuple[int, bool, bool]
 
 
@@ -84,7 +80,7 @@ class HomeBackend(FolderReading):
                 if not any(path.exists() for path in done):
                     prepare(ref, folder, plan, self._snapshots, own)
                 elif folder.stop.exists() and folder.begin():
-                    leave_result(ref, folder, Status.STOPPED, _STOPPED)
+                    leave_result(ref, folder, Status.STOPPED, STOPPED)
             finally:
                 folder.release(lock)
         except OSError as error:
@@ -138,7 +134,7 @@ class HomeBackend(FolderReading):
             return
         if folder.begin() or is_gone:
             status = Status.STOPPED if is_stopped else Status.FAILED
-            why = _STOPPED if is_stopped or reason is None else reason
+            why = STOPPED if is_stopped or reason is None else reason
             leave_result(ref, folder, status, why)
 
     async def ended(self, ref: AttemptRef) -> Observation:
@@ -160,11 +156,11 @@ class HomeBackend(FolderReading):
         self._signs.pop(ref, None)
 
     @override
-    async def changes(self) -> None:
+    async def changes(self) -> frozenset[str] | None:
         while True:
             await asyncio.sleep(_SECONDS)
             if await asyncio.to_thread(self._have_changed):
-                return
+                return None
 
     def _have_changed(self) -> bool:
         has_changed = False
@@ -188,7 +184,7 @@ class HomeBackend(FolderReading):
             return
         folder.stop.touch(mode=0o600)
         if folder.begin():
-            leave_result(ref, folder, Status.STOPPED, _STOPPED)
+            leave_result(ref, folder, Status.STOPPED, STOPPED)
 
     @override
     async def remove(self, ref: AttemptRef) -> None:

@@ -11,6 +11,11 @@ from himalia.core.model import Progress, Reason, ResourceUse, Status, Versions
 from himalia.runners.attempt import AttemptFolder, now, read_json
 from himalia.runners.events import ProgressCount
 
+STOPPED = Reason(
+    code="stopped_by_user",
+    message="The run was stopped.",
+    next_step="Run it again when you want to.",
+)
 _LAST_WORDS = 500
 
 
@@ -64,12 +69,7 @@ def leave_stopped(ref: AttemptRef, folder: AttemptFolder) -> None:
     lock = folder.take()
     if lock is None:
         return
-    reason = Reason(
-        code="stopped_by_user",
-        message="The run was stopped.",
-        next_step="Run it again when you want to.",
-    )
-    leave_result(ref, folder, Status.STOPPED, reason)
+    leave_result(ref, folder, Status.STOPPED, STOPPED)
     folder.release(lock)
 
 
