@@ -22,11 +22,14 @@ import httpx
 import nbformat.v4
 import papermill
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from himalia.control.launcher import stop_control
 from himalia.core.places import Places
+from tests.servers.chromium import browser, chromium, jp_asyncio_loop, jp_server_cleanup
 from tests.servers.patience import PATIENCE_SECONDS
+
+__all__ = ["browser", "jp_asyncio_loop", "jp_server_cleanup"]
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = ROOT / "test-results/screenshots"
@@ -37,33 +40,7 @@ CONFIGURATIONS = (
 )
 REAL = Path(papermill.__file__).parent / "tests/notebooks"
 """Notebooks that another project wrote, shipped in its wheel."""
-expect.set_options(timeout=PATIENCE_SECONDS * 1000)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-)
 NO_NEWS = "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-
-
-@pytest.fixture(autouse=True)
-def jp_asyncio_loop() -> None:
-    """Keep the event loop of servers inside the tests' process away: the browser's runs here."""
-
-
-@pytest.fixture(autouse=True)
-def jp_server_cleanup() -> None:
-    """Clean up nothing of such servers: there are none."""
-
-
-def chromium() -> str | None:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    return next((path for name in names if (path := shutil.which(name))), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -193,15 +170,6 @@ def _stop_runs(url: str, token: str) -> None:
             for run in active:
                 rest.post(f"runs/{run['id']}/stop")
             time.sleep(0.3)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start Chromium; a module's own, because its event loop may not outlive the module."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,8 @@ import httpx
 import nbformat.v4
 import pytest
 from playwright.sync_api import Error, Page, Response, expect
+
+from tests.servers.listening import listening
 
 ATTACK = "document.documentElement.dataset.canary='{0}';fetch('{1}/{0}');top.canary='{0}'"
 
@@ -40,12 +41,8 @@ class Beacon:
 @pytest.fixture
 def beacon() -> Iterator[Beacon]:
     made = Beacon()
-    thread = threading.Thread(target=made.server.serve_forever)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with listening(made.server):
+        yield made
 
 
 def hostile_html(beacon: Beacon, where: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Response
 
-from tests.servers.hub import Hub
+from tests.servers.notebooks import notebook
 from tests.servers.patience import PATIENCE_SECONDS
 
 SCREENSHOTS = Path(__file__).parents[2] / "test-results/screenshots"
@@ -26,10 +27,24 @@ def is_new_job(answer: Response) -> bool:
     return answer.request.method == "POST" and "/himalia/api/jobs" in answer.url
 
 
+class Door(Protocol):
+    """A hub, as far as who comes in needs to know it."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def password(self) -> str:
+        """Everybody's."""
+
+    def home(self, name: str) -> str:
+        """Return the address of somebody's server, with a slash at its end."""
+
+
 class User:
     """Somebody at the hub, in a browser of their own."""
 
-    def __init__(self, hub: Hub, context: BrowserContext, name: str) -> None:
+    def __init__(self, hub: Door, context: BrowserContext, name: str) -> None:
         self.hub = hub
         self.name = name
         self.page = context.new_page()
@@ -74,18 +89,7 @@ class User:
 
     def write(self, name: str, source: str) -> None:
         """Save a notebook of one cell in the user's home."""
-        cell: dict[str, Any] = {
-            "cell_type": "code", "source": source, "metadata": {}, "outputs": [],
-            "execution_count": None, "id": "only",
-        }  # fmt: skip
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        content = {
-            "cells": [cell],
-            "metadata": {"kernelspec": kernel},
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        }
-        file = {"type": "notebook", "format": "json", "content": content}
+        file = {"type": "notebook", "format": "json", "content": json.loads(notebook(source))}
         answer = self.ask("PUT", f"api/contents/{name}", file)
         assert answer["status"] == 201, answer
 

@@ -1,9 +1,9 @@
 """Lives of a control that dies at a named point, one after the other over one state folder.
 
-A program of the tests: ``python lives.py HOME ROOT HOOK POINTS``. Everything is imported once;
-each life is a fork that opens the real service, does what a user does, and kills itself where the
-point says: before or after a call of the store or the backend. The last life has no such point
-and works until there is nothing to do. What every life saw is printed as JSON.
+A program of the tests: ``python -m tests.faults.lives HOME ROOT HOOK POINTS``. Everything is
+imported once; each life is a fork that opens the real service, does what a user does, and kills
+itself where the point says: before or after a call of the store or the backend. The last life has
+no such point and works until there is nothing to do. What every life saw is printed as JSON.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ from himalia.core.service import Caller, RunQuery
 from himalia.core.spec import Condition, Dependency, Notification, Retention
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from tests.servers.patience import PATIENCE_SECONDS
 
 _log = logging.getLogger("lives")
 
-PATIENCE_SECONDS = 150.0
-"""As the tests', which a program that is started by its path cannot import."""
 NOT_REACHED, TOO_LONG = 7, 8
 
 

@@ -1,4 +1,4 @@
-"""A control whose files may not grow: ``python quota.py HOME ROOT``.
+"""A control whose files may not grow: ``python -m tests.faults.quota HOME ROOT``.
 
 A program of the tests, in a process of its own, because the limit holds for every file in it.
 """
@@ -21,9 +21,7 @@ from himalia.core.places import Places
 from himalia.core.service import Caller, RunQuery
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
-
-PATIENCE_SECONDS = 150.0
-"""As the tests', which a program that is started by its path cannot import."""
+from tests.servers.patience import PATIENCE_SECONDS
 
 
 def limit_files(size: int) -> None:

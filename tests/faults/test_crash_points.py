@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.servers.environment import ROOT
+
 CALLS = (
     # In this order: what the keeper deletes is made once, and each of these deaths leaves less.
     "runs.delete:before",
@@ -64,9 +66,8 @@ def test_089_090_control_killed_at_every_step_of_its_work(
     home.mkdir()
     tally.write_notebook()
     tally.write_notebook("slow.ipynb", between="import time; time.sleep(4)")
-    program = Path(__file__).with_name("lives.py")
-    command = [sys.executable, program, home, tally.folder, hook.url, *CALLS]
-    subprocess.run([str(part) for part in command], check=True, timeout=590)
+    command = [sys.executable, "-m", "tests.faults.lives", home, tally.folder, hook.url, *CALLS]
+    subprocess.run([str(part) for part in command], check=True, timeout=590, cwd=ROOT)
     exits = json.loads((home / "exits.json").read_text())
     died = {point: exits[point] for point in CALLS}
     assert died == dict.fromkeys(CALLS, KILLED), (home / "lives.log").read_text()

@@ -19,6 +19,7 @@ from himalia.client import AsyncClient
 from himalia.control.launcher import stop_control
 from himalia.core.errors import Unavailable
 from himalia.core.model import Run, Status
+from tests.servers.environment import ROOT
 from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio
@@ -173,9 +174,11 @@ async def test_096_files_that_may_not_grow_refuse_work_and_lose_nothing(
     tmp_path: Path, tally: Any
 ) -> None:
     tally.write_notebook()
-    program = Path(__file__).with_name("quota.py")
-    command = [sys.executable, str(program), str(tmp_path / "home"), str(tally.folder)]
-    done = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    program = (sys.executable, "-m", "tests.faults.quota")
+    places = (str(tmp_path / "home"), str(tally.folder))
+    done = await asyncio.create_subprocess_exec(
+        *program, *places, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
     async with asyncio.timeout(PATIENCE_SECONDS):
         out, _ = await done.communicate()
     seen = json.loads(out)

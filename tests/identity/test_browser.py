@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, async_playwright, expect
 
 from tests.identity.person import WITHIN_SECONDS
+from tests.servers.chromium import FLAGS, chromium
 from tests.servers.hub import Hub
 from tests.servers.keycloak import Keycloak
 from tests.servers.patience import PATIENCE_SECONDS
@@ -23,7 +23,6 @@ pytestmark = [
 ]
 
 SCREENSHOTS = Path(__file__).parents[2] / "test-results/screenshots"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 PATIENCE = PATIENCE_SECONDS * 1000
 OPEN_SOCKET = """async (base) => {
     const kernels = await (await fetch(`${base}api/kernels`)).json();
@@ -47,13 +46,8 @@ OPEN_SOCKET = """async (base) => {
 @pytest_asyncio.fixture(loop_scope="session")
 async def context() -> AsyncIterator[BrowserContext]:
     """Let somebody have a browser of their own."""
-    program = next(
-        path
-        for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-        if (path := shutil.which(name))
-    )
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         made = await browser.new_context()
         made.set_default_timeout(PATIENCE)
         yield made

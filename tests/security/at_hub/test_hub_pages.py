@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import threading
+import json
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -13,7 +13,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from tests.browser.conftest import FLAGS, chromium
+from tests.servers import notebooks
+from tests.servers.chromium import FLAGS, chromium
+from tests.servers.listening import listening
 from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import Visitor
 
@@ -55,12 +57,8 @@ class Attacker:
 @pytest.fixture
 def attacker() -> Iterator[Attacker]:
     made = Attacker()
-    thread = threading.Thread(target=made.server.serve_forever)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with listening(made.server):
+        yield made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -114,14 +112,7 @@ def hostile(attacker: Attacker, where: str) -> str:
 
 async def _run(alice: Visitor, name: str, source: str, **spec: object) -> str:
     """Run a notebook of one cell to its end; return the run's id."""
-    cell = {"cell_type": "code", "id": "c0", "source": source, "metadata": {}, "outputs": []}
-    content = {
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}},
-        "cells": [{**cell, "execution_count": None}],
-    }
-    body = {"type": "notebook", "format": "json", "content": content}
+    body = {"type": "notebook", "format": "json", "content": json.loads(notebooks.notebook(source))}
     answer = await alice.ask("PUT", f"/user/alice/api/contents/{name}.ipynb", json=body)
     assert answer.status_code in {200, 201}, answer.text
     title = spec.pop("title", name)

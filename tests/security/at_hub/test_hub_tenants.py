@@ -17,6 +17,7 @@ import pytest_asyncio
 from himalia.handlers.admin_routes import admin_table
 from himalia.handlers.routes import table
 from himalia.kinds.registry import load_kinds
+from tests.servers import notebooks
 from tests.servers.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -76,14 +77,7 @@ async def apis(hub, alice, bob, gerda, admin):
 
 
 async def _write(alice, name, source):
-    cell = {"cell_type": "code", "id": "c0", "source": source, "metadata": {}, "outputs": []}
-    content = {
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}},
-        "cells": [{**cell, "execution_count": None}],
-    }
-    body = {"type": "notebook", "format": "json", "content": content}
+    body = {"type": "notebook", "format": "json", "content": json.loads(notebooks.notebook(source))}
     answer = await alice.ask("PUT", f"/user/alice/api/contents/{name}", json=body)
     assert answer.status_code in {200, 201}, answer.text
 
