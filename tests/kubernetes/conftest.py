@@ -20,6 +20,7 @@ from himalia.core.places import Places
 from himalia.core.service import Caller
 from himalia.kinds.registry import load_kinds
 from himalia.store.sql import SqlStore
+from tests.servers.chart import HelmFailed, Release
 from tests.servers.cluster import UID, Cluster, Estate
 from tests.servers.cluster_hub import ClusterHub
 from tests.servers.notebooks import notebook
@@ -108,3 +109,18 @@ def cluster_hub(cluster: Cluster) -> Iterator[ClusterHub]:
         yield made
     finally:
         made.clear()
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster, cluster_estate: Estate) -> Iterator[Release]:
+    """The chart, installed with its defaults, for all tests that need it so."""
+    made = Release(cluster, cluster_estate.export("chart"))
+    made.make()
+    try:
+        try:
+            made.put("install")
+        except HelmFailed as error:
+            raise AssertionError(f"{error}\n{made.troubles()}") from error
+        yield made
+    finally:
+        made.remove()

@@ -170,6 +170,15 @@ class Release:
         ports = self.get("service", "proxy-public")["spec"]["ports"]
         return f"http://{self.cluster.node}:{ports[0]['nodePort']}"
 
+    @property
+    def password(self) -> str:
+        """What everybody logs in with."""
+        return self.secret("login-password")
+
+    def home(self, user: str) -> str:
+        """Return the address of a user's server."""
+        return f"{self.url}/user/{user}/"
+
     def users(self) -> list[str]:
         """Return the names of users' namespaces."""
         chosen = ("--selector", f"himalia.io/release={self.namespace}")
