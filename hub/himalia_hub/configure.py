@@ -17,7 +17,7 @@ from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
 _COOKIE_DAYS = 7.0
-_KEPT = Path(__file__).with_name("kept.py")
+_KEEP = Path(__file__).with_name("keep.py")
 _TOKEN_CACHE_SECONDS = 5
 """How long a session may go by what the hub said of a token; ours within 10 s in all."""
 _OPENER = "Cross-Origin-Opener-Policy"
@@ -168,8 +168,9 @@ def _services(some: list[Any], settings: Himalia, c: Config, file: Path) -> list
         control = [sys.executable, "-m", "himalia_hub.control", "--config", config]
         service |= {
             # JupyterHub looks after its services every half minute; this does at once.
-            # By its path: a module would bring all of this package with it into memory.
-            "command": [sys.executable, "-P", str(_KEPT), "--", *control],
+            # By its path, and without what is installed: a module would bring all of this package
+            # with it into memory.
+            "command": [sys.executable, "-I", "-S", str(_KEEP), "--", *control],
         }
     return [service]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tornado import web
 
 from himalia.agents.account import Account
-from himalia_hub.kept import said
+from himalia_hub.keep import said
 
 LOG_FOLDER = ".local/state/himalia"
 """Below the user's home."""

@@ -1,15 +1,10 @@
-"""``python -m himalia_hub.kept -- COMMAND …``: keep a program running for as long as the hub lives.
-
-A program that ends is started again, at first at once. When whoever started this is gone, however
-it ended, the program is told to end too, so that the next hub starts with a new one.
-"""
+"""Programs that are started again whenever they end, as children of an asyncio program."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import logging
-import os
 import signal
 import sys
 import time
@@ -17,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from himalia_hub.keep import said
+
 _log = logging.getLogger("himalia.kept")
 _LONGEST_PAUSE_SECONDS = 10.0
 _STEADY_SECONDS = 5.0
 """A program that ran for this long is started again at once when it ends."""
-_LOOK_SECONDS = 0.25
 _PR_SET_PDEATHSIG = 1
 
 
@@ -96,42 +92,3 @@ def _end_with_parent() -> Callable[[], None] | None:
         return None
     libc = ctypes.CDLL(None, use_errno=True)
     return partial(libc.prctl, _PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-
-
-def said(status: int) -> str:
-    """Say how a process ended."""
-    if status >= 0:
-        return f"status {status}"
-    with suppress(ValueError):
-        return signal.Signals(-status).name
-    return f"signal {-status}"
-
-
-async def _keep(command: Sequence[str]) -> None:
-    module = command[command.index("-m") + 1] if "-m" in command[:-1] else command[0]
-    kept = Kept(module, command)
-    told = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    running = asyncio.create_task(kept.run())
-    parent = os.getppid()
-    while not told.is_set() and os.getppid() == parent:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(told.wait(), _LOOK_SECONDS)
-    await kept.stop()
-    await running
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Keep the program named on the command line running."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["--"]:
-        given = given[1:]
-    if not given:
-        sys.exit("usage: python -m himalia_hub.kept -- COMMAND …")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(_keep(given))
-
-
-if __name__ == "__main__":
-    main()

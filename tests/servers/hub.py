@@ -313,8 +313,8 @@ def _is_part(part: Part, command: list[str]) -> bool:
     return {
         "hub": "-m jupyterhub " in words,
         "proxy": "configurable-http-proxy" in words,
-        "keeper": "himalia_hub/kept.py" in words,
-        "control": "-m himalia_hub.control" in words and "himalia_hub/kept.py" not in words,
+        "keeper": "himalia_hub/keep.py" in words,
+        "control": "-m himalia_hub.control" in words and "himalia_hub/keep.py" not in words,
     }.get(part, False)
 
 
