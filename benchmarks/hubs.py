@@ -27,24 +27,18 @@ ADMIN_TOKEN = secrets.token_hex(32)
 _PLAIN = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
-from simulated import simulated
-from jupyterhub.spawner import SimpleLocalProcessSpawner
 c = get_config()
-c.JupyterHub.spawner_class = simulated(SimpleLocalProcessSpawner)
+c.JupyterHub.spawner_class = "simulated_plain.PlainSimulated"
 """
 _OURS = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
-from simulated import NOBODY, simulated
 c = get_config()
 c.Himalia.state = STATE
 from himalia_hub import configure
 configure(c)
-from himalia_hub.accounts import Accounts
-from himalia_hub.spawner import HimaliaSpawner
-# Accounts are made once in a user's life, and by programs of the system.
-Accounts.of = lambda self, owner, name: NOBODY
-c.JupyterHub.spawner_class = simulated(HimaliaSpawner)
+# By its name: control reads this file too, and has no use for a spawner.
+c.JupyterHub.spawner_class = "simulated_ours.OursSimulated"
 """
 _BOTH = """
 c.JupyterHub.bind_url = f"http://127.0.0.1:{PORT}"

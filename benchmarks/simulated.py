@@ -7,16 +7,12 @@ tests do: the class's own ``start`` is not called, all else of it is.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from jupyterhub.spawner import Spawner
 
-from himalia.agents.account import Account
-
 ADDRESS = "BENCHMARK_SERVER"
 TOKENS = "BENCHMARK_TOKENS"
-NOBODY = Account(name="nobody", home=Path("/nonexistent"))
 
 
 def simulated(base: type[Spawner]) -> type[Spawner]:
@@ -24,10 +20,7 @@ def simulated(base: type[Spawner]) -> type[Spawner]:
 
     class Simulated(base):  # type: ignore[valid-type, misc]
         async def start(self) -> str:
-            # What a start does in the hub's own process is measured; accounts are made once in a
-            # user's life, and a process is not the hub's.
-            if hasattr(self, "account"):
-                self.account = NOBODY
+            # What a start does in the hub's own process is measured; a process is not the hub's.
             self.get_env()
             with open(os.environ[TOKENS], "a") as file:  # noqa: ASYNC230, PTH123 - one short line
                 file.write(f"{self.user.name} {self.api_token}\n")
