@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote
 
-import httpx
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from himalia.core.errors import NotFound, Unavailable
 from himalia.core.names import owner_id
+from himalia_hub.control.connections import Answer, Connections
 
-_TIMEOUT = httpx.Timeout(connect=3.0, read=10.0, write=5.0, pool=5.0)
-_LIMITS = httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30.0)
 _PAGE = 100
 """Users at once: the hub has one thread, and others wait for it meanwhile."""
 _DIRECTORY = "himalia/directory"
-_NO_DIRECTORY = frozenset({httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND})
+_PAGINATION = "application/jupyterhub-pagination+json"
+_NO_DIRECTORY = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _log = logging.getLogger(__name__)
 
 
@@ -91,36 +91,26 @@ class _DirectoryPage(_Said):
 class HubApi:
     """The REST interface of the hub, with control's own token unless another is given."""
 
-    def __init__(
-        self, url: str, token: str, transport: httpx.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, url: str, token: str, ssl_options: ssl.SSLContext | None = None) -> None:
         self.url = url.rstrip("/")
         self.token = token
-        self._client = httpx.AsyncClient(
-            base_url=f"{self.url}/",
-            timeout=_TIMEOUT,
-            limits=_LIMITS,
-            trust_env=False,
-            transport=transport,
-        )
+        self.ssl_options = ssl_options
+        """What the hub is asked with; None where it asks for no certificate."""
+        self._connections = Connections(self.url, ssl_options)
         self.has_directory = False
         """Whether the hub's users were asked for at the cheap address last time."""
 
     async def bearer(self, token: str) -> Bearer | None:
         """Return whose token it is, or None where it is nobody's (:raises Unavailable:)."""
-        async with self._asking():
-            answer = await self._client.get("user", headers=_authorized(token))
-        if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        answer = await self._ask("GET", "user", token)
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return None
-        return _read(answer, Bearer)
+        return _read(answer, Bearer, "user")
 
     async def user(self, name: str) -> HubUser:
         """Return one user (:raises NotFound:, :raises Unavailable:)."""
-        async with self._asking():
-            answer = await self._client.get(
-                f"users/{quote(name, '')}", headers=_authorized(self.token)
-            )
-        return _read(answer, HubUser)
+        answer = await self._ask("GET", f"users/{quote(name, '')}")
+        return _read(answer, HubUser, "users/…")
 
     async def users(self) -> AsyncIterator[tuple[HubUser, ...]]:
         """Yield all users, part by part, ordered as the hub made them.
@@ -142,24 +132,16 @@ class HubApi:
 
     async def _page(self, after: int) -> _DirectoryPage | None:
         """Return some users by what Himalia adds to a hub; None where it was not added."""
-        async with self._asking():
-            answer = await self._client.get(
-                _DIRECTORY, params={"after": after}, headers=_authorized(self.token)
-            )
-        return None if answer.status_code in _NO_DIRECTORY else _read(answer, _DirectoryPage)
+        answer = await self._ask("GET", f"{_DIRECTORY}?after={after}")
+        return None if answer.status in _NO_DIRECTORY else _read(answer, _DirectoryPage, _DIRECTORY)
 
     async def _listed(self) -> AsyncIterator[tuple[HubUser, ...]]:
         """Yield all users by JupyterHub's own list, which costs it a hundred times as much."""
-        headers = _authorized(self.token) | {
-            "Accept": "application/jupyterhub-pagination+json",
-        }
         count, total = 0, 1
         while count < total:
-            async with self._asking():
-                answer = await self._client.get(
-                    "users", params={"offset": count, "limit": _PAGE}, headers=headers
-                )
-            page = _read(answer, _UserPage)
+            path = f"users?offset={count}&limit={_PAGE}"
+            answer = await self._ask("GET", path, accept=_PAGINATION)
+            page = _read(answer, _UserPage, "users")
             if not page.items:
                 raise Unavailable("The hub's list of users broke off.")
             count, total = count + len(page.items), page.pagination.total
@@ -170,38 +152,35 @@ class HubApi:
         path = f"users/{quote(name, '')}/server"
         if server_name:
             path += f"s/{quote(server_name, '')}"
-        async with self._asking():
-            answer = await self._client.delete(path, headers=_authorized(self.token))
-        if answer.status_code in {httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND}:
+        answer = await self._ask("DELETE", path)
+        if answer.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND}:
             raise NotFound("This server is not on.")
         if not answer.is_success:
-            raise Unavailable(f"The hub answered {answer.status_code}. Try again in a moment.")
+            raise Unavailable(f"The hub answered {answer.status}. Try again in a moment.")
 
     async def close(self) -> None:
         """Let go of the connections."""
-        await self._client.aclose()
+        self._connections.close()
 
-    @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[None]:
+    async def _ask(
+        self, method: str, path: str, token: str | None = None, accept: str = "application/json"
+    ) -> Answer:
+        headers = {"Authorization": f"token {self.token if token is None else token}", "Accept": accept}
         try:
-            yield
-        except httpx.TransportError as error:
+            return await self._connections.ask(method, path, headers)
+        except (OSError, ValueError) as error:
             what = str(error) or type(error).__name__
             _log.info("the hub does not answer: %s", what)
             raise Unavailable("The hub does not answer. Try again in a moment.") from error
 
 
-def _authorized(token: str) -> dict[str, str]:
-    return {"Authorization": f"token {token}"}
-
-
-def _read(answer: httpx.Response, model: type[M]) -> M:
-    if answer.status_code == httpx.codes.NOT_FOUND:
+def _read(answer: Answer, model: type[M], what: str) -> M:
+    if answer.status == HTTPStatus.NOT_FOUND:
         raise NotFound("The hub knows no such user.")
     if not answer.is_success:
-        raise Unavailable(f"The hub answered {answer.status_code}. Try again in a moment.")
+        raise Unavailable(f"The hub answered {answer.status}. Try again in a moment.")
     try:
-        return model.model_validate_json(answer.content)
+        return model.model_validate_json(answer.body)
     except ValidationError as error:
-        _log.warning("the hub's answer to %s is not understood", answer.request.url.path)
+        _log.warning("the hub's answer to %s is not understood", what)
         raise Unavailable("The hub gave an answer that is not understood.") from error
