@@ -12,6 +12,7 @@ import type {
   Notice,
   Output,
   Page,
+  Profile,
   Run,
   RunEvent,
   Schedule,
@@ -89,6 +90,8 @@ export class Api {
 
   environments = async () =>
     (await this._json<{ items: Environment[] }>('GET', 'environments')).items;
+
+  profiles = async () => (await this._json<{ items: Profile[] }>('GET', 'profiles')).items;
 
   jobs = (query: IQuery, signal?: AbortSignal) =>
     this._json<Page<Job>>('GET', 'jobs', { query: { ...query }, signal });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { bytes, count, duration, relative } from './format';
+import { bytes, count, duration, profileText, relative } from './format';
 
 describe('durations', () => {
   it.each([
@@ -35,5 +35,23 @@ describe('sizes and numbers', () => {
   });
   it('agree with their noun', () => {
     expect([count(1, 'run'), count(0, 'run')]).toEqual(['1 run', '0 runs']);
+  });
+});
+
+describe('profiles', () => {
+  const plain = {
+    name: 'big',
+    title: 'Big',
+    description: '',
+    cpu: null,
+    memory_bytes: null,
+    gpu: 0,
+    price: '',
+    is_default: false
+  };
+  it('say in one line what they give, and for how much', () => {
+    expect(profileText(plain)).toBe('Big');
+    const all = { ...plain, cpu: 1, memory_bytes: 16 * 2 ** 30, gpu: 2, price: '1 € an hour' };
+    expect(profileText(all)).toBe('Big (1 core, 16 GiB, 2 GPUs, 1 € an hour)');
   });
 });

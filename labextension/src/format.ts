@@ -1,3 +1,5 @@
+import type { Profile } from './model';
+
 /** Write a duration in seconds as people say it: `0.24 s`, `12 s`, `3 min 5 s`, `2 h 10 min`. */
 export function duration(seconds: number): string {
   if (seconds < 10) {
@@ -63,4 +65,16 @@ export function bytes(count: number): string {
 /** Say a number with its noun: `1 run`, `2 runs`. */
 export function count(number: number, noun: string): string {
   return `${number.toLocaleString()} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+/** Say in one line what a run is given, and for how much. */
+export function profileText(profile: Profile): string {
+  const { cpu, memory_bytes, gpu } = profile;
+  const parts = [
+    cpu === null ? '' : count(cpu, 'core'),
+    memory_bytes === null ? '' : bytes(memory_bytes),
+    gpu === 0 ? '' : count(gpu, 'GPU'),
+    profile.price
+  ].filter(Boolean);
+  return parts.length === 0 ? profile.title : `${profile.title} (${parts.join(', ')})`;
 }

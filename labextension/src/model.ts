@@ -11,6 +11,7 @@ export type {
   Notice,
   Notification,
   Output,
+  Profile,
   Reason,
   Run,
   RunEvent,

@@ -127,6 +127,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/profiles': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List what the caller may choose to give a run */
+    get: operations['listProfiles'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/quotas': {
     parameters: {
       query?: never;
@@ -678,6 +695,8 @@ export interface components {
         [key: string]: components['schemas']['JsonValue'];
       };
       /** @default  */
+      profile: string;
+      /** @default  */
       project: string;
       /**
        * @default {
@@ -794,6 +813,33 @@ export interface components {
       limit: number;
       memory_bytes: number;
       ready: number;
+    };
+    /**
+     * Profile
+     * @description One line of the list, as those see it who may choose it.
+     */
+    Profile: {
+      /** @default null */
+      cpu: number | null;
+      /** @default  */
+      description: string;
+      /** @default 0 */
+      gpu: number;
+      /** @default false */
+      is_default: boolean;
+      /** @default null */
+      memory_bytes: number | null;
+      name: string;
+      /** @default  */
+      price: string;
+      title: string;
+    };
+    /**
+     * ProfileList
+     * @description What the caller may choose to give a run.
+     */
+    ProfileList: {
+      items: components['schemas']['Profile'][];
     };
     /**
      * Progress
@@ -1402,6 +1448,8 @@ export type Output = components['schemas']['Output'];
 export type OutputList = components['schemas']['OutputList'];
 export type Overlap = components['schemas']['Overlap'];
 export type PoolStatus = components['schemas']['PoolStatus'];
+export type Profile = components['schemas']['Profile'];
+export type ProfileList = components['schemas']['ProfileList'];
 export type Progress = components['schemas']['Progress'];
 export type Quota = components['schemas']['Quota'];
 export type Reason = components['schemas']['Reason'];
@@ -1774,6 +1822,31 @@ export interface operations {
       400: components['responses']['InvalidInput'];
       401: components['responses']['Unauthenticated'];
       403: components['responses']['Forbidden'];
+    };
+  };
+  listProfiles: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description List what the caller may choose to give a run */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ProfileList'];
+        };
+      };
+      400: components['responses']['InvalidInput'];
+      401: components['responses']['Unauthenticated'];
+      403: components['responses']['Forbidden'];
+      500: components['responses']['Internal'];
+      503: components['responses']['Unavailable'];
     };
   };
   listStandings: {

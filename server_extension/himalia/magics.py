@@ -231,6 +231,17 @@ def quotas(given: tuple[Client, None, bool]) -> views.Table:
 
 
 @line_commands.command()
+@click.pass_obj
+def profiles(given: tuple[Client, None, bool]) -> views.Table:
+    """List what a run may be given, for --profile."""
+    return views.Table(
+        header=texts.PROFILE_HEADER,
+        rows=[texts.profile_row(one) for one in given[0].profiles()],
+        empty="There is nothing to choose from here: a run takes what it asks for.",
+    )
+
+
+@line_commands.command()
 @click.argument("notebook")
 @click.argument("cron")
 @spec_options

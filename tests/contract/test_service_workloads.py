@@ -222,3 +222,10 @@ async def test_a_job_can_neither_follow_nor_be_scheduled_after_anothers(alice, b
     with pytest.raises(InvalidInput) as caught:
         await bob.schedule(workload)
     assert alice.fields(caught) == {"workload_id"}
+
+
+async def test_a_profile_is_refused_by_its_field_where_there_is_none(alice):
+    assert await alice.service.profiles(alice.caller) == ()
+    with pytest.raises(InvalidInput) as refused:
+        await alice.create(alice.notebook("n.ipynb", "1"), run=False, profile="big")
+    assert refused.value.problems[0].field == "spec.profile"

@@ -34,6 +34,8 @@ c.Kubernetes.profiles = [
     {"name": "nowhere", "image": "127.0.0.1:5000/nothing/of-this-name:1", "memory": "1Gi"},
     {"name": "greedy", "memory": "900Gi"},
     {"name": "gold", "memory": "1Gi", "users": ["midas"]},
+    {"name": "team", "cpu": 0.5, "memory": "512Mi", "cpu_guarantee": 0.05, "groups": ["staff"],
+     "price": "0.10 € an hour"},
 ]
 c.Kubernetes.quota = {"pods": "20", "limits.memory": "100Gi"}
 """

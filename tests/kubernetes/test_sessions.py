@@ -97,6 +97,26 @@ class Person(Session):
         name = "app.kubernetes.io/component"
         return [{"component": one["metadata"]["labels"].get(name, "")} for one in found]
 
+    async def offered(self, has: str = "", has_not: str = "") -> dict[str, Any]:
+        """Wait until a profile is offered to the user, or is not any more; return all."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                said = await self.ask("GET", "himalia/api/profiles")
+                found = {one["name"]: one for one in said.json()["items"]}
+                if (not has or has in found) and has_not not in found:
+                    return found
+                await asyncio.sleep(0.3)
+
+    async def appeared(self, component: str) -> list[Any]:
+        """Wait until there are pods of a kind; return them."""
+        label = f"--selector=app.kubernetes.io/component={component}"
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                pods = self.hub.cluster.get("pods", "--namespace", self.space, label)["items"]
+                if pods:
+                    return list(pods)
+                await asyncio.sleep(0.2)
+
     async def fail(self, profile: str) -> list[str]:
         """Start a server that cannot start; return what the page said meanwhile."""
         path = f"users/{self.name}/server"
@@ -205,6 +225,37 @@ async def test_007_a_users_token_opens_nothing_of_anothers(two: tuple[Person, Pe
     assert ann.run("python", "-c", code, f"{where}/bob").strip() == "404"
     answer = await ann.visitor.ask("GET", f"{bob.base}api/contents")
     assert answer.status_code in {403, 404}
+
+
+async def test_068_a_job_is_given_a_profile_as_long_as_its_user_may_use_it(
+    two: tuple[Person, Person],
+) -> None:
+    ann = two[0]
+    body = {"spec": {"notebook": await ann.write("p.ipynb", "1"), "profile": "team"}, "run": False}
+    refused = await ann.ask("POST", "himalia/api/jobs", json=body)
+    assert refused.status_code == 400, refused.text
+    assert refused.json()["error"]["details"][0]["field"] == "spec.profile"
+    assert "gold" not in refused.text
+
+    await ann.hub.api("POST", "groups/staff")
+    await ann.hub.api("POST", "groups/staff/users", json={"users": ["ann"]})
+    offer = (await ann.offered(has="team"))["team"]
+    assert (offer["cpu"], offer["memory_bytes"], offer["price"]) == (0.5, 2**29, "0.10 € an hour")
+    run = await ann.job("import time; time.sleep(5)", name="p.ipynb", profile="team")
+    (pod,) = await ann.appeared("run")
+    resources = pod["spec"]["containers"][0]["resources"]
+    assert (resources["requests"]["cpu"], resources["limits"]["cpu"]) == ("50m", "500m")
+    assert 2**29 <= int(resources["limits"]["memory"]) < 2**30
+    assert (await ann.ended(run["id"]))["status"] == "succeeded"
+
+    await ann.hub.api("DELETE", "groups/staff/users", json={"users": ["ann"]})
+    await ann.offered(has_not="team")
+    where = f"himalia/api/jobs/{run['workload_id']}"
+    again = await ann.ask("POST", f"{where}/runs", json={})
+    assert again.status_code == 400, again.text
+    assert again.json()["error"]["details"][0]["field"] == "spec.profile"
+    spec = (await ann.ask("GET", where)).json()["spec"]
+    assert spec["resources"] == {"cpu": 0.5, "memory_bytes": 2**29}
 
 
 async def test_a_job_runs_on_as_a_pod_when_its_session_is_stopped(

@@ -67,7 +67,7 @@ class Team:
         estates.meet(self.agents, premises)
         self.service = LocalService(
             store=self.store,
-            backend=works.backend(self.agents),
+            backend=works.backend(self.agents, team.people),
             premises=premises,
             kinds=kinds,
             places=site.places,

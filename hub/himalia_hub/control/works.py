@@ -13,6 +13,7 @@ from himalia.agents import AgentBackend, Agents, AgentSettings
 from himalia.agents.account import Account
 from himalia.agents.process import Launch, launch
 from himalia.backends.base import Backend
+from himalia.store.team import PeopleStore
 from himalia_hub.accounts import Accounts
 from himalia_hub.homes import Homes
 from himalia_hub.settings import Himalia
@@ -46,7 +47,7 @@ class Works:
     grounds: Grounds
     agents: AgentSettings
     launch: Launch
-    backend: Callable[[Agents], Backend]
+    backend: Callable[[Agents, PeopleStore], Backend]
     close: Callable[[], Awaitable[None]]
 
 
@@ -60,7 +61,7 @@ async def machine(settings: Himalia) -> Works:
         grounds=MachineGrounds(settings),
         agents=AgentSettings(python=Path(settings.python)),
         launch=launch,
-        backend=AgentBackend,
+        backend=lambda agents, _people: AgentBackend(agents),
         close=close,
     )
 

@@ -1,4 +1,4 @@
-"""Profiles: what a session may be given, and who may choose it."""
+"""Profiles: what sessions and runs may be given, and who may choose it."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def _override(profile: Profile, tolerations: tuple[Mapping[str, Any], ...]) -> d
     made: dict[str, Any] = {
         "cpu_limit": profile.cpu,
         "cpu_guarantee": profile.cpu_guarantee,
-        "mem_limit": bytes_of(profile.memory) if profile.memory else None,
-        "mem_guarantee": bytes_of(profile.memory_guarantee) if profile.memory_guarantee else None,
+        "mem_limit": _bytes(profile.memory),
+        "mem_guarantee": _bytes(profile.memory_guarantee),
         "tolerations": [dict(one) for one in (*tolerations, *profile.tolerations)],
     }
     if profile.image:
@@ -115,6 +115,10 @@ def _override(profile: Profile, tolerations: tuple[Mapping[str, Any], ...]) -> d
     if profile.gpu:
         made["extra_resource_limits"] = {profile.gpu_kind: str(profile.gpu)}
     return made
+
+
+def _bytes(quantity: str | None) -> int | None:
+    return bytes_of(quantity) if quantity else None
 
 
 def bytes_of(quantity: str) -> int:

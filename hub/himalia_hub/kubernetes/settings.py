@@ -136,7 +136,7 @@ class Kubernetes(Configurable):
 
     profiles = List(
         Dict(),
-        help="""What users may choose from when they start a session. Each has a ``name`` and may
+        help="""What users may choose from for a session, and for a job. Each has a ``name`` and may
         have ``title``, ``description``, ``image``, ``cpu`` and ``memory`` (the limit),
         ``cpu_guarantee`` and ``memory_guarantee``, ``gpu`` (a number), ``gpu_kind``,
         ``node_selector``, ``tolerations``, ``price`` (shown), ``users`` and ``groups`` (who may use

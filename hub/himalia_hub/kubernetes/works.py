@@ -15,6 +15,7 @@ from himalia.backends.kubernetes.settings import PodSettings
 from himalia_hub.control.works import Works
 from himalia_hub.kubernetes.asking import Namespaces
 from himalia_hub.kubernetes.bundle import CA_CONFIG, CLAIM, RUN_ACCOUNT
+from himalia_hub.kubernetes.offers import Offers
 from himalia_hub.kubernetes.pods import HOME
 from himalia_hub.kubernetes.settings import Kubernetes
 
@@ -55,7 +56,9 @@ async def kubernetes(settings: Kubernetes, token: str) -> Works:
                 start_seconds=_START_SECONDS,
             ),
             launch=PodAgents(api, pods).launch,
-            backend=lambda agents: KubernetesBackend(agents, api, pods),
+            backend=lambda agents, people: KubernetesBackend(
+                agents, api, pods, Offers(settings, people)
+            ),
             close=stack.pop_all().aclose,
         )
 

@@ -9,6 +9,7 @@ import type { Job } from '../model';
 import type { ITab } from '../pages/pages';
 import { ConfirmButton, ErrorNote } from '../parts';
 import { IJobForm } from './job_form';
+import { ProfileField } from './job_profile';
 import { ProjectField, QuotaHints } from './job_quota';
 import { EnvironmentField, FormatFields, MoreSections } from './job_sections';
 import { IJobStart, rowsOf, startOf, useEnvironments, useSubmission } from './job_state';
@@ -99,6 +100,7 @@ function JobEditor(props: { start: IJobStart } & ITab): React.ReactElement {
             onChange={name => set({ name })}
           />
           <EnvironmentField form={form} set={set} environments={environments} />
+          <ProfileField form={form} set={set} />
           <ProjectField form={form} set={set} />
         </div>
         <fieldset className="hm-Group">

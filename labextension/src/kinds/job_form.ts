@@ -36,6 +36,7 @@ export interface IJobForm {
   cpu: string;
   /** In GiB. */
   memory: string;
+  profile: string;
   after: { workload_id: string; on: Condition }[];
   notifyOn: Condition;
   webhook: string;
@@ -67,6 +68,7 @@ export function newForm(notebook: string): IJobForm {
     project: '',
     cpu: '',
     memory: '',
+    profile: '',
     after: [],
     notifyOn: 'end',
     webhook: '',
@@ -102,6 +104,7 @@ export function formOf(job: Job): IJobForm {
     project: spec.project,
     cpu: String(spec.resources.cpu ?? ''),
     memory: inGib(spec.resources.memory_bytes),
+    profile: spec.profile,
     after: [...spec.after],
     notifyOn: notify?.on[0] ?? 'end',
     webhook: notify?.webhook ?? '',
@@ -199,6 +202,7 @@ export function specOf(form: IJobForm, base?: JobSpec): { spec: SpecDraft; probl
       cpu: number(form.cpu, 'resources.cpu'),
       memory_bytes: memory === null ? null : Math.round(memory)
     },
+    profile: form.profile,
     after: form.after.filter(({ workload_id }) => workload_id !== ''),
     notify: notifications(form, base),
     retention: {

@@ -58,7 +58,7 @@ class AgentBackend(Backend):
 
     @override
     async def start(self, ref: AttemptRef, plan: RunPlan) -> None:
-        asked = m.Start(**_name(ref), plan=m.Plan(**asdict(plan)))
+        asked = m.Start(**_name(ref), plan=_prepared(plan))
         try:
             await self._agents.ask(ref.owner, "start", asked, m.Nothing)
         except Unavailable as error:
@@ -195,6 +195,14 @@ class AgentBackend(Backend):
             for item in said.items
             if (item.run_id, item.attempt) in known
         }
+
+
+def _prepared(plan: RunPlan) -> m.Plan:
+    """Return of a plan what the folder of an attempt is made from."""
+    said = asdict(plan)
+    # By what else the run is given, its machine was chosen.
+    del said["profile"]
+    return m.Plan(**said)
 
 
 def _name(ref: AttemptRef) -> dict[str, str | int]:

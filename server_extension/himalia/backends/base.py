@@ -27,6 +27,7 @@ from himalia.core.model import (
     Versions,
 )
 from himalia.core.names import attempt_name
+from himalia.core.profiles import Profile
 from himalia.kinds.base import RunPlan
 
 
@@ -169,6 +170,10 @@ class Backend(ABC):
     @abstractmethod
     async def environments(self, owner: str) -> tuple[Environment, ...]:
         """Return where an owner's code can run, the default first."""
+
+    async def profiles(self, owner: str) -> tuple[Profile, ...]:  # noqa: ARG002
+        """Return what an owner may choose to give a run; nothing where there is no choice."""
+        return ()
 
     @abstractmethod
     async def pool(self, owner: str) -> PoolStatus | None:

@@ -1,4 +1,4 @@
-"""``himalia control``, ``status``, ``environments`` and ``completion``."""
+"""``himalia control``, ``status``, ``environments``, ``profiles`` and ``completion``."""
 
 from __future__ import annotations
 
@@ -40,6 +40,20 @@ def environments(context: click.Context, as_json: bool) -> None:
         (one.name, one.title, one.language, "default" if one.is_default else "") for one in found
     ]
     output.print_table(("NAME", "TITLE", "LANGUAGE", ""), rows)
+
+
+@click.command()
+@output.json_option
+@click.pass_context
+def profiles(context: click.Context, as_json: bool) -> None:
+    """List what a run may be given, for --profile."""
+    found = output.client(context).profiles()
+    if as_json:
+        output.print_json(found)
+    elif found:
+        output.print_table(texts.PROFILE_HEADER, map(texts.profile_row, found))
+    else:
+        click.echo("There is nothing to choose from here: a run takes what it asks for.")
 
 
 @click.group()

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import himalia
-from himalia.cli.control import completion, control, environments, status
+from himalia.cli.control import completion, control, environments, profiles, status
 from himalia.cli.jobs import job
 from himalia.cli.schedules import schedule
 from himalia.cli.usage import quotas, usage
@@ -51,7 +51,7 @@ def root(context: click.Context, url: str | None) -> None:
     context.obj = url
 
 
-for command in (job, schedule, usage, quotas, status, environments, control, completion):
+for command in (job, schedule, usage, quotas, status, environments, profiles, control, completion):
     root.add_command(command)
 
 

@@ -40,6 +40,7 @@ _REST = (
     click.option("--retry-delay", type=Duration(), help="Before the first retry."),
     click.option("--memory", type=Size(), help="At most: 500M, 2G."),
     click.option("--cpu", type=click.FloatRange(min=0, min_open=True), help="Cores, at most."),
+    click.option("--profile", help="What the run is given: see `himalia profiles`."),
     click.option("--tag", "tags", multiple=True),
     click.option("--project", help="What the usage is booked on."),
     click.option(

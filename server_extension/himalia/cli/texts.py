@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from himalia.client.jobs import Job
     from himalia.core.model import Output, Run, Schedule, ServiceStatus
+    from himalia.core.profiles import Profile
     from himalia.core.team import Notice, Standing, UsageTotal
 
 RUN_HEADER = ("RUN", "NAME", "STATUS", "CELLS", "CREATED", "TOOK")
 JOB_HEADER = ("JOB", "NAME", "LAST RUN", "CELLS", "CREATED")
 OUTPUT_HEADER = ("NAME", "ROLE", "SIZE")
+PROFILE_HEADER = ("PROFILE", "TITLE", "CORES", "MEMORY", "GPUS", "PRICE")
 QUOTA_HEADER = ("QUOTA", "LIMIT", "TAKEN", "OF", "LEFT")
 
 # Colours pass; everything else that a terminal obeys (titles, the clipboard, the cursor) does not.
@@ -108,6 +110,13 @@ def job_row(made: Job) -> tuple[str, ...]:
     last = made.last_run
     state = (last.status.value, cells(last), when(last.created_at)) if last else ("", "", "")
     return (made.id, made.name, *state)
+
+
+def profile_row(one: Profile) -> tuple[str, ...]:
+    """Show a profile in one row under :data:`PROFILE_HEADER`."""
+    cores = f"{one.cpu:g}" if one.cpu is not None else ""
+    memory = size(one.memory_bytes) if one.memory_bytes is not None else ""
+    return (one.name, one.title, cores, memory, str(one.gpu or ""), one.price)
 
 
 def output_row(one: Output) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from himalia.client.runs import AsyncRuns, OnEvent
 from himalia.client.usage import AsyncUsage
 from himalia.core.model import Environment, Run, ServiceStatus
 from himalia.core.places import Places
+from himalia.core.profiles import Profile
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -73,6 +74,11 @@ class AsyncClient:
         """Return where notebooks can run, the default first."""
         service = await self.connection.service()
         return await service.environments(self.connection.caller)
+
+    async def profiles(self) -> tuple[Profile, ...]:
+        """Return what a run may be given; nothing where there is no choice."""
+        service = await self.connection.service()
+        return await service.profiles(self.connection.caller)
 
     async def close(self) -> None:
         """Let go of the connection; runs go on."""
@@ -148,6 +154,7 @@ class Client(Blocking):
     run = blocking(AsyncClient.run)
     status = blocking(AsyncClient.status)
     environments = blocking(AsyncClient.environments)
+    profiles = blocking(AsyncClient.profiles)
 
     def close(self) -> None:
         """Let go of the connection and end the client's thread; runs go on."""

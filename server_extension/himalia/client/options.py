@@ -24,6 +24,7 @@ class JobOptions(TypedDict, total=False):
     env: dict[str, str]
     tags: tuple[str, ...]
     resources: Resources
+    profile: str
     project: str
     after: tuple[Dependency, ...]
     notify: tuple[Notification, ...]

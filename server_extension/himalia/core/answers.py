@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic
 
 from himalia.core.model import Environment, Output, Page, Run, RunEvent, Schedule, T
+from himalia.core.profiles import Profile
 from himalia.core.spec import Model
 from himalia.core.team import Standing, UsageEntry, UsageTotal
 
@@ -25,6 +26,10 @@ class SchedulePage(Page[Schedule]):
 
 class EnvironmentList(Items[Environment]):
     """Where notebooks can run, the default first."""
+
+
+class ProfileList(Items[Profile]):
+    """What the caller may choose to give a run."""
 
 
 class OutputList(Items[Output]):

@@ -29,6 +29,7 @@ from himalia.core.model import Environment, Reason, ServiceStatus, Status
 from himalia.core.no_hub import NoHub
 from himalia.core.places import Places
 from himalia.core.premises import Premises
+from himalia.core.profiles import Profile
 from himalia.core.reconciler import Reconciler, ReconcilerSettings
 from himalia.core.service import Caller, Hub, WorkloadService
 from himalia.core.ticker import Ticker
@@ -190,3 +191,7 @@ class LocalService(WorkloadService):
     @override
     async def environments(self, caller: Caller) -> tuple[Environment, ...]:
         return await self._parts.backend.environments(caller.owner)
+
+    @override
+    async def profiles(self, caller: Caller) -> tuple[Profile, ...]:
+        return await self._parts.backend.profiles(caller.owner)

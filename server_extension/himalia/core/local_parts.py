@@ -17,6 +17,7 @@ from himalia.core.errors import FieldProblem, InvalidInput, TooMany
 from himalia.core.keeper import Keeper
 from himalia.core.model import Workload
 from himalia.core.premises import Premises
+from himalia.core.profiles import Profile, chosen
 from himalia.core.reconciler import Reconciler
 from himalia.core.service import Caller
 from himalia.core.spec import Spec
@@ -53,6 +54,13 @@ class Parts:
         :raises Conflict: the key was used for another request.
         """
         return None if key is None else await self.store.made_under(key)
+
+    async def profile(self, owner: str, name: str) -> Profile | None:
+        """Return the profile that an owner chose; None where they chose none.
+
+        :raises InvalidInput: they may choose no such profile.
+        """
+        return chosen(name, await self.backend.profiles(owner)) if name else None
 
     @asynccontextmanager
     async def room(self, runs: int) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from himalia.core.admission import admit
 from himalia.core.errors import Conflict, InvalidInput, NotFound
 from himalia.core.flows import begin, new_run
 from himalia.core.following import Cursor, Following, decode_log
-from himalia.core.local_parts import Parts, key_of
+from himalia.core.local_parts import Parts, fields_under, key_of
 from himalia.core.model import (
     CellEvent,
     LogChunk,
@@ -156,6 +156,8 @@ class LocalRuns(Runs):
         )
 
     async def _queue(self, workload: Workload[Spec], run: Run, *, key: Key | None) -> Run:
+        with fields_under("spec"):
+            await self._parts.profile(workload.owner, workload.spec.profile)
         await admit(self._parts.store.team, workload.owner, workload.spec)
         if run.snapshot_digest is not None:
             await self._parts.premises.hold(run.owner, run.snapshot_digest)

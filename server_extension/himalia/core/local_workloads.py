@@ -24,6 +24,7 @@ from himalia.core.model import (
     WorkloadPatch,
 )
 from himalia.core.names import new_id
+from himalia.core.profiles import fitted
 from himalia.core.service import Caller, WorkloadQuery, Workloads
 from himalia.core.spec import Spec
 
@@ -47,16 +48,17 @@ class LocalWorkloads(Workloads):
         made = await self._parts.made_under(key)
         if made is not None:
             return await self.get(caller, kind, made)
+        spec = await self._fitted(caller.owner, draft.spec)
         if draft.run:
-            await admit(self._parts.store.team, caller.owner, draft.spec)
-        snapshot = await self._pin(caller.owner, kind, draft.spec, caller.root)
+            await admit(self._parts.store.team, caller.owner, spec)
+        snapshot = await self._pin(caller.owner, kind, spec, caller.root)
         now = datetime.now(UTC)
         workload = Workload[Spec](
             id=new_id(kind[:3]),
             kind=kind,
             owner=caller.owner,
-            name=draft.name or self._parts.kinds.of(kind).title(draft.spec),
-            spec=draft.spec,
+            name=draft.name or self._parts.kinds.of(kind).title(spec),
+            spec=spec,
             root=str(caller.root),
             snapshot=snapshot,
             created_at=now,
@@ -88,8 +90,9 @@ class LocalWorkloads(Workloads):
             changes["name"] = patch.name
         if patch.spec is not None:
             # Its paths are relative to where the workload was made, whoever changes it.
-            changes["snapshot"] = await self._pin(stored.owner, kind, patch.spec, Path(stored.root))
-            changes["spec"] = with_secrets(patch.spec, stored.spec)
+            spec = await self._fitted(stored.owner, patch.spec)
+            changes["snapshot"] = await self._pin(stored.owner, kind, spec, Path(stored.root))
+            changes["spec"] = with_secrets(spec, stored.spec)
         await self._parts.store.workloads.replace(stored.model_copy(update=changes))
         return await self.get(caller, kind, workload_id)
 
@@ -115,6 +118,11 @@ class LocalWorkloads(Workloads):
     async def _pin(self, owner: str, kind: str, spec: Spec, root: Path) -> Snapshot | None:
         with fields_under("spec"):
             return await self._parts.premises.pin(owner, kind, spec, root)
+
+    async def _fitted(self, owner: str, spec: Spec) -> Spec:
+        with fields_under("spec"):
+            profile = await self._parts.profile(owner, spec.profile)
+            return spec if profile is None else fitted(spec, profile)
 
     async def _first_run(self, workload: Workload[Spec]) -> Run:
         """Make the first run; that of a workload with upstreams waits for those that run now."""

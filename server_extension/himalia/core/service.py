@@ -37,6 +37,7 @@ from himalia.core.model import (
     WorkloadDraft,
     WorkloadPatch,
 )
+from himalia.core.profiles import Profile
 from himalia.core.spec import Spec
 from himalia.core.team import (
     AccessToken,
@@ -331,6 +332,10 @@ class WorkloadService(ABC):
     @abstractmethod
     async def environments(self, caller: Caller) -> tuple[Environment, ...]:
         """Return where the caller's notebooks can run, the default first."""
+
+    @abstractmethod
+    async def profiles(self, caller: Caller) -> tuple[Profile, ...]:
+        """Return what the caller may choose to give a run; nothing where there is no choice."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -15,6 +15,7 @@ ParameterName = Annotated[str, Field(max_length=200, pattern=r"^[^\W\d]\w*$")]
 Parameters = dict[ParameterName, JsonValue]
 PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 Id = Annotated[str, Field(max_length=40, pattern=r"^[a-z]{3}-[0-9a-z]{26}$")]
+ProfileName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?)?$")]
 
 
 class Model(BaseModel):
@@ -82,6 +83,9 @@ class Spec(Model):
     env: dict[EnvName, EnvValue] = Field(default_factory=dict, max_length=200)
     tags: Annotated[tuple[Tag, ...], Field(max_length=20)] = ()
     resources: Resources = Resources()
+    profile: ProfileName = ""
+    """What a run is given, by its name in the administrator's list; what it may take of that can be
+    less, by `resources`."""
     project: Annotated[str, Field(max_length=60, pattern=r"^[\w.:/ -]*$")] = ""
     """What the usage is booked on."""
     after: Annotated[tuple[Dependency, ...], Field(max_length=50)] = ()

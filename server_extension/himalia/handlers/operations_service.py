@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from himalia.core.answers import EnvironmentList
+from himalia.core.answers import EnvironmentList, ProfileList
 from himalia.core.model import ServiceStatus
 from himalia.handlers.calls import Call
 from himalia.handlers.parameters import NoParameters
@@ -16,3 +16,8 @@ async def get_status(call: Call[NoParameters, NoParameters]) -> ServiceStatus:
 async def list_environments(call: Call[NoParameters, NoParameters]) -> EnvironmentList:
     """Return where notebooks can run."""
     return EnvironmentList(items=await call.service.environments(call.caller))
+
+
+async def list_profiles(call: Call[NoParameters, NoParameters]) -> ProfileList:
+    """Return what a run may be given."""
+    return ProfileList(items=await call.service.profiles(call.caller))

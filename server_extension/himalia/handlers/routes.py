@@ -12,6 +12,7 @@ from himalia.core.answers import (
     CellList,
     EnvironmentList,
     OutputList,
+    ProfileList,
     RunPage,
     SchedulePage,
     StandingList,
@@ -173,6 +174,9 @@ _OF_SERVICE = (
     Route(method="GET", path="environments", name="listEnvironments", resource="himalia:service",
           summary="List where notebooks can run", operation=service.list_environments,
           answer=EnvironmentList),
+    Route(method="GET", path="profiles", name="listProfiles", resource="himalia:service",
+          summary="List what the caller may choose to give a run",
+          operation=service.list_profiles, answer=ProfileList),
 )  # fmt: skip
 
 _RUN = "runs/{run_id}"

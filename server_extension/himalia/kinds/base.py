@@ -44,6 +44,8 @@ class RunPlan:
     empty means what the notebook itself names."""
     env: dict[str, str] = field(repr=False)
     resources: Resources
+    profile: str = ""
+    """By its name in the backend's list."""
     snapshot_digest: str | None
     timeout_seconds: float | None
     grace_seconds: float = 10.0

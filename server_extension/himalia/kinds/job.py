@@ -174,6 +174,7 @@ class JobKind(Kind[JobSpec]):
             environment=spec.environment or "",
             env=dict(spec.env),
             resources=spec.resources,
+            profile=spec.profile,
             snapshot_digest=run.snapshot_digest,
             timeout_seconds=spec.timeout_seconds,
         )

@@ -14,7 +14,14 @@ from uuid import uuid4
 import httpx
 from typing_extensions import override
 
-from himalia.core.answers import CellList, EnvironmentList, OutputList, RunPage, SchedulePage
+from himalia.core.answers import (
+    CellList,
+    EnvironmentList,
+    OutputList,
+    ProfileList,
+    RunPage,
+    SchedulePage,
+)
 from himalia.core.errors import Unavailable
 from himalia.core.model import (
     Environment,
@@ -36,6 +43,7 @@ from himalia.core.model import (
     WorkloadPatch,
 )
 from himalia.core.places import Places
+from himalia.core.profiles import Profile
 from himalia.core.service import (
     Caller,
     OpenOutput,
@@ -333,6 +341,11 @@ class RemoteService(WorkloadService):
     async def environments(self, caller: Caller) -> tuple[Environment, ...]:
         content = await self._transport.get(caller, "environments")
         return decode(content, EnvironmentList).items
+
+    @override
+    async def profiles(self, caller: Caller) -> tuple[Profile, ...]:
+        content = await self._transport.get(caller, "profiles")
+        return decode(content, ProfileList).items
 
     @override
     async def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from himalia_hub.kubernetes.offers import for_runs
 from himalia_hub.kubernetes.profiles import Profile, bytes_of, offered, open_to
 
 SMALL = {"name": "small", "title": "Small", "cpu": 1, "memory": "2Gi", "is_default": True}
@@ -51,3 +52,13 @@ def test_amounts_of_memory_are_read_as_kubernetes_does(text: str, number: int) -
 def test_what_is_no_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="amount"):
         bytes_of(text)
+
+
+def test_profiles_become_what_runs_are_given() -> None:
+    every = [Profile.model_validate(one) for one in (SMALL, GPU, MINE)]
+    small, gpu, mine = for_runs(every)
+    assert (small.shown.name, small.shown.title, small.shown.cpu) == ("small", "Small", 1)
+    assert small.shown.memory_bytes == 2 * 2**30
+    assert small.shown.is_default
+    assert (gpu.shown.title, gpu.shown.gpu, gpu.node_selector) == ("gpu", 1, {"pool": "gpu"})
+    assert mine.tolerations == (MINE["tolerations"][0],)

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from himalia.backends.base import AttemptRef
+from himalia.backends.base import AttemptRef, Refused
 from himalia.backends.kubernetes.pods import OWNER, agent_pod, attempt_of, owner_of, run_pod
+from himalia.backends.kubernetes.profiles import PodProfile, granted
 from himalia.backends.kubernetes.settings import PodSettings
 from himalia.core.names import new_id
+from himalia.core.profiles import Profile
 from himalia.core.spec import Resources
 from himalia.kinds.base import RunPlan
 from himalia.runners.task import RUNNER
@@ -111,3 +113,43 @@ def test_what_a_run_asks_for_is_what_its_pod_gets() -> None:
     assert modest["containers"][0]["resources"]["requests"]["cpu"] == "250m"
     assert modest["containers"][0]["resources"]["limits"]["cpu"] == "4000m"
     assert "activeDeadlineSeconds" not in modest
+
+
+def test_a_run_is_given_what_its_profile_says() -> None:
+    shown = Profile(name="gpu", title="GPU", cpu=4, memory_bytes=8 * 2**30, gpu=2)
+    given = PodProfile(
+        shown=shown,
+        image="example/gpu:1",
+        cpu_guarantee=0.5,
+        memory_guarantee_bytes=2**30,
+        node_selector={"pool": "gpu"},
+        tolerations=({"key": "gpu", "operator": "Exists"},),
+    )
+    asked = Resources(cpu=4, memory_bytes=8 * 2**30)
+    spec = run_pod(REF, plan(resources=asked, profile="gpu"), SETTINGS, given)["spec"]
+    (container,) = spec["containers"]
+    assert container["image"] == "example/gpu:1"
+    assert spec["nodeSelector"] == {"pool": "gpu"}
+    assert [taint["key"] for taint in spec["tolerations"]][:2] == ["users", "gpu"]
+    over = SETTINGS.overhead_bytes
+    assert container["resources"] == {
+        "requests": {"cpu": "500m", "memory": str(2**30 + over)},
+        "limits": {"cpu": "4000m", "memory": str(8 * 2**30 + over), "nvidia.com/gpu": "2"},
+    }
+    # What was made smaller since the job was made holds.
+    less = PodProfile(shown=shown.model_copy(update={"cpu": 1, "memory_bytes": 2**30, "gpu": 0}))
+    small = run_pod(REF, plan(resources=asked, profile="gpu"), SETTINGS, less)["spec"]
+    amounts = {"cpu": "1000m", "memory": str(2**30 + over)}
+    assert small["containers"][0]["resources"] == {"requests": amounts, "limits": amounts}
+    assert small["containers"][0]["image"] == SETTINGS.image
+    assert small["nodeSelector"] == SETTINGS.node_selector
+
+
+def test_068_a_run_whose_profile_is_not_its_owners_any_more_is_refused() -> None:
+    there = (PodProfile(shown=Profile(name="small", title="Small")),)
+    assert granted("", there) is None
+    assert granted("small", there) == there[0]
+    with pytest.raises(Refused) as refused:
+        granted("gpu", there)
+    assert refused.value.reason.code == "profile_missing"
+    assert "'gpu'" in refused.value.reason.message

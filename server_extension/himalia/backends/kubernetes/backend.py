@@ -25,6 +25,7 @@ from himalia.backends.kubernetes.api import Api, Exists, NotThere, Object, Refus
 from himalia.backends.kubernetes.denials import denied, passing
 from himalia.backends.kubernetes.launching import clear_away
 from himalia.backends.kubernetes.pods import RUNS, attempt_of, owner_of, run_pod
+from himalia.backends.kubernetes.profiles import Profiles, granted, no_profiles
 from himalia.backends.kubernetes.settings import PodSettings
 from himalia.backends.kubernetes.states import is_over, why_gone
 from himalia.backends.kubernetes.waits import Waits
@@ -32,6 +33,7 @@ from himalia.backends.kubernetes.watching import Pods, Watching
 from himalia.core.errors import Conflict, HimaliaError, Unavailable
 from himalia.core.model import CellEvent, Environment, Output, PoolStatus, Reason
 from himalia.core.names import namespace
+from himalia.core.profiles import Profile
 from himalia.kinds.base import RunPlan
 
 _log = logging.getLogger(__name__)
@@ -50,8 +52,11 @@ class KubernetesBackend(Backend):
 
     name: ClassVar[str] = "kubernetes"
 
-    def __init__(self, agents: Agents, api: Api, settings: PodSettings) -> None:
+    def __init__(
+        self, agents: Agents, api: Api, settings: PodSettings, profiles: Profiles = no_profiles
+    ) -> None:
         self._agents = agents
+        self._profiles = profiles
         self._folders = AgentBackend(agents)
         self._api = api
         self._settings = settings
@@ -85,10 +90,17 @@ class KubernetesBackend(Backend):
 
     @override
     async def start(self, ref: AttemptRef, plan: RunPlan) -> None:
+        try:
+            given = granted(plan.profile, await self._profiles(ref.owner) if plan.profile else ())
+        except Refused:
+            if (await self._look(ref)).phase is Phase.ABSENT:
+                raise
+            # It was started while it was allowed; what becomes of it is observed.
+            return
         await self._folders.start(ref, plan)
         if (await self._look(ref)).phase is Phase.STARTING:
             # Nobody has begun. Whoever makes the pod, there is one of that name.
-            await self._make(ref, plan)
+            await self._make(ref, run_pod(ref, plan, self._settings, given))
 
     async def _look(self, ref: AttemptRef) -> Observation:
         """Return what one folder says (:raises Unavailable:)."""
@@ -99,8 +111,7 @@ class KubernetesBackend(Backend):
                 return observation(item)
         raise Unavailable("Your files cannot be looked at just now.")
 
-    async def _make(self, ref: AttemptRef, plan: RunPlan) -> None:
-        manifest = run_pod(ref, plan, self._settings)
+    async def _make(self, ref: AttemptRef, manifest: Object) -> None:
         for _ in range(_TRIES):
             try:
                 pod = await self._api.create(self._path(ref.owner), manifest)
@@ -320,6 +331,10 @@ class KubernetesBackend(Backend):
     @override
     async def environments(self, owner: str) -> tuple[Environment, ...]:
         return await self._folders.environments(owner)
+
+    @override
+    async def profiles(self, owner: str) -> tuple[Profile, ...]:
+        return tuple(one.shown for one in await self._profiles(owner))
 
     @override
     async def pool(self, owner: str) -> PoolStatus | None:

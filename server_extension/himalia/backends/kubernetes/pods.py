@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from himalia.backends.base import AttemptRef
+from himalia.backends.kubernetes.profiles import PodProfile
 from himalia.backends.kubernetes.settings import PodSettings
 from himalia.core.spec import Resources
 from himalia.kinds.base import RunPlan
@@ -26,8 +28,12 @@ _LEAVING_SECONDS = 5
 Manifest = dict[str, Any]
 
 
-def run_pod(ref: AttemptRef, plan: RunPlan, settings: PodSettings) -> Manifest:
-    """Return the pod of one attempt."""
+def run_pod(
+    ref: AttemptRef, plan: RunPlan, settings: PodSettings, given: PodProfile | None = None
+) -> Manifest:
+    """Return the pod of one attempt, which is given what the plan's profile says."""
+    if given is not None:
+        settings = _with(settings, given)
     state = f"{settings.home}/.himalia/{ref.owner}"
     folder = f"{state}/runs/{ref.run_id}/{ref.attempt}"
     # Without what the owner installed in the home: kernels have it, the runner need not bear it.
@@ -37,7 +43,7 @@ def run_pod(ref: AttemptRef, plan: RunPlan, settings: PodSettings) -> Manifest:
     pod = _pod(ref.owner, ref.name, labels, settings)
     spec = pod["spec"]
     spec["containers"] = [
-        _container("run", command, _resources(plan.resources, settings), settings)
+        _container("run", command, _resources(plan.resources, settings, given), settings)
     ]
     spec["terminationGracePeriodSeconds"] = math.ceil(plan.grace_seconds) + _LEAVING_SECONDS
     if plan.timeout_seconds is not None:
@@ -146,11 +152,32 @@ def _container(
     }
 
 
-def _resources(asked: Resources, settings: PodSettings) -> Manifest:
-    memory = (asked.memory_bytes or settings.memory_bytes) + settings.overhead_bytes
+def _with(settings: PodSettings, given: PodProfile) -> PodSettings:
+    return replace(
+        settings,
+        image=given.image or settings.image,
+        node_selector=given.node_selector or settings.node_selector,
+        tolerations=(*settings.tolerations, *given.tolerations),
+    )
+
+
+def _resources(asked: Resources, settings: PodSettings, given: PodProfile | None) -> Manifest:
     cpu = asked.cpu or settings.cpu
     limit = asked.cpu or max(settings.cpu, settings.cpu_limit)
-    return _amounts({"cpu": cpu, "memory": memory}, {"cpu": limit, "memory": memory})
+    memory = sure = (asked.memory_bytes or settings.memory_bytes) + settings.overhead_bytes
+    if given is None:
+        return _amounts({"cpu": cpu, "memory": sure}, {"cpu": limit, "memory": memory})
+    # It may give less by now than when the job asked for all of it.
+    limit = min(limit, given.shown.cpu or limit)
+    if given.shown.memory_bytes is not None:
+        memory = min(memory, given.shown.memory_bytes + settings.overhead_bytes)
+    if given.memory_guarantee_bytes is not None:
+        sure = given.memory_guarantee_bytes + settings.overhead_bytes
+    cpu, sure = min(given.cpu_guarantee or cpu, limit), min(sure, memory)
+    made = _amounts({"cpu": cpu, "memory": sure}, {"cpu": limit, "memory": memory})
+    if given.shown.gpu:
+        made["limits"][given.gpu_kind] = str(given.shown.gpu)
+    return made
 
 
 def _amounts(requests: dict[str, float], limits: dict[str, float]) -> Manifest:
