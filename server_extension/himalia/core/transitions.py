@@ -56,16 +56,25 @@ def _decide(at: Situation) -> Change | None:
         case Phase.ABSENT:
             return _stopped(at) if at.run.target is Target.STOP else None
         case Phase.STARTING:
-            is_news = at.seen.reason is not None and at.seen.reason != at.run.reason
-            return Change(status=at.run.status, reason=at.seen.reason) if is_news else None
+            return _explained(at)
         case Phase.RUNNING:
             if at.run.status is not Status.STARTING:
-                return None
+                return _explained(at)
             return Change(
                 status=Status.RUNNING,
+                # Why it had to wait is over.
+                reason=at.seen.reason,
+                is_reason_whole=True,
                 progress=at.seen.progress,
                 started_at=at.seen.started_at or at.now,
             )
+
+
+def _explained(at: Situation) -> Change | None:
+    """Say what there is to say of an attempt that goes on, or that there is nothing any more."""
+    if at.seen.reason == at.run.reason or at.run.target is Target.STOP:
+        return None
+    return Change(status=at.run.status, reason=at.seen.reason, is_reason_whole=True)
 
 
 def failed(run: Run, reason: Reason, now: datetime) -> Change:

@@ -68,6 +68,9 @@ class Change:
 
     status: Status
     reason: Reason | None = None
+    is_reason_whole: bool = False
+    """Whether `reason` is all that there is to say, None included. A run that somebody asked to
+    stop keeps what they said."""
     attempt: int | None = None
     lost_attempts: int | None = None
     progress: Progress | None = None

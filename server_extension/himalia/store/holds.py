@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, case, select, update
 from typing_extensions import override
 
 from himalia.core.model import Run, Status, Target
@@ -123,6 +123,9 @@ def _change(connection: Connection, run_id: str, token: int, new: Change) -> Run
     values = encode_change(new)
     if new.status.value not in HELD:
         values = {"reason": None, **values, "holder": None, "lease_until": 0}
+    elif new.is_reason_whole:
+        is_asked = runs.c.target == Target.STOP.value
+        values["reason"] = case((is_asked, runs.c.reason), else_=values.get("reason"))
     is_held = (runs.c.id == run_id) & (runs.c.token == token) & runs.c.holder.is_not(None)
     run = update_run(connection, is_held & runs.c.live.is_not(None), values, new.ended_at)
     if run is not None:

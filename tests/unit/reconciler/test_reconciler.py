@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from himalia.backends.base import Observation, Phase
 from himalia.core.errors import InvalidInput, Unavailable
 from himalia.core.model import Reason, Status
 from himalia.core.names import attempt_name
@@ -93,6 +94,28 @@ async def test_a_retry_says_which_attempt_failed_and_a_later_success_forgets_it(
     world.cluster.end(attempt_name(run.id, 2))
     ended = await world.until_status(run, Status.SUCCEEDED)
     assert (ended.attempt, ended.reason) == (2, None)
+
+
+async def test_why_an_attempt_waits_is_said_until_that_is_over(world: Any) -> None:
+    run = await world.submit()
+    world.cluster.barred.add(name := attempt_name(run.id, 1))
+    world.reconciler()
+    full, empty = (Reason(code=code, message=code) for code in ("full", "empty"))
+    for seen in (
+        Observation(phase=Phase.STARTING, reason=full),
+        Observation(phase=Phase.STARTING, reason=empty),
+        Observation(phase=Phase.STARTING),
+        Observation(phase=Phase.STARTING, reason=full),
+        Observation(phase=Phase.RUNNING),
+        Observation(phase=Phase.RUNNING, reason=empty),
+        Observation(phase=Phase.RUNNING),
+    ):
+        world.cluster.show(name, seen)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await world.run(run.id)).reason != seen.reason:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    world.cluster.end(name)
+    assert (await world.until_status(run, Status.SUCCEEDED)).reason is None
 
 
 async def test_retries_are_counted(world: Any) -> None:
