@@ -68,6 +68,7 @@ class ClusterHub(Hub):
 
     def __init__(self, cluster: Cluster, config: str = "") -> None:
         self.cluster = cluster
+        self.kubeconfig = cluster.kubeconfig
         self.prefix = f"s-{new_id('run')[-6:]}"
         self.release = f"{self.prefix}-hub"
         self._mount = Path(tempfile.mkdtemp(prefix=f"himalia-{self.prefix}-", dir="/mnt"))
@@ -141,21 +142,29 @@ class ClusterHub(Hub):
     @override
     def launch(self) -> int:
         """Start the processes without waiting."""
-        environment = {
-            **os.environ,
-            "JUPYTERHUB_API_URL": f"http://{self.cluster.node}:{self.ports['hub']}/hub/api",
-            "KUBECONFIG": self.cluster.kubeconfig,
-        }
-        config = ("--config", str(self.config))
-        self._run(sys.executable, "-m", "jupyterhub", "-f", str(self.config), env=environment)
-        self._run(sys.executable, "-m", "himalia_hub.control", *config, env=environment)
+        command = (sys.executable, "-m", "jupyterhub", "-f", str(self.config))
+        self._run(*command, env=self.environment())
+        self.start_controls()
         self.start_namespaces()
         return 0
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables of hub and control."""
+        return {
+            **os.environ,
+            "JUPYTERHUB_API_URL": f"http://{self.cluster.node}:{self.ports['hub']}/hub/api",
+            "KUBECONFIG": self.kubeconfig,
+        }
+
+    def start_controls(self) -> None:
+        """Start control, which is one process here."""
+        command = (sys.executable, "-m", "himalia_hub.control", "--config", str(self.config))
+        self._run(*command, env=self.environment())
+
     def start_namespaces(self) -> None:
         """Start what makes namespaces, under the account that homes belong to."""
-        kubeconfig = self.folder / "kubeconfig"
-        shutil.copy(self.cluster.kubeconfig, kubeconfig)
+        kubeconfig = self.folder / "kubeconfig-namespaces"
+        shutil.copy(self.kubeconfig, kubeconfig)
         os.chown(kubeconfig, UID, UID)
         kubeconfig.chmod(0o400)
         port = str(self.ports["namespaces"])
@@ -166,22 +175,24 @@ class ClusterHub(Hub):
             user=UID,
         )
 
-    def _run(self, *command: str, env: dict[str, str], user: int | None = None) -> None:
+    def _run(
+        self, *command: str, env: dict[str, str], user: int | None = None
+    ) -> subprocess.Popen[bytes]:
         with self.log_file.open("ab") as log:
-            self._others.append(
-                subprocess.Popen(
-                    command,
-                    cwd=self.folder,
-                    env=env,
-                    user=user,
-                    group=user,
-                    extra_groups=None if user is None else [],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=env,
+                user=user,
+                group=user,
+                extra_groups=None if user is None else [],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
+        self._others.append(process)
+        return process
 
     def _make(self, manifest: dict[str, Any]) -> None:
         self.cluster.kubectl("create", "--filename=-", given=manifest)
