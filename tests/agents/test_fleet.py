@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import tempfile
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from himalia.agents import AgentBackend, AgentPremises, Agents
+from himalia.agents import Account, AgentBackend, AgentPremises, Agents
 from himalia.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from himalia.core.model import Status
 from himalia.core.names import new_id
@@ -140,6 +142,36 @@ async def test_without_an_account_there_is_no_agent(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await AgentBackend(agents).environments("ann")
     assert await AgentPremises(agents).free_bytes("ann") > 0
+    await agents.close()
+
+
+async def test_a_place_that_cannot_be_had_now_is_asked_for_with_pauses_and_is_no_trouble(
+    people: People,
+) -> None:
+    asked: list[str] = []
+    is_open = False
+
+    async def account(owner: str) -> Account:
+        asked.append(owner)
+        if not is_open:
+            raise Unavailable("There is no room.")
+        return await people.of_owner(owner)
+
+    agents = Agents(account, quick())
+    owner, backend = people.owner("alice"), AgentBackend(agents)
+    begun = time.monotonic()
+    while time.monotonic() < begun + 3:
+        with pytest.raises(Unavailable, match=r"There is no room\."):
+            await backend.environments(owner)
+        await asyncio.sleep(0.01)
+    assert 2 <= len(asked) <= 6
+    assert agents.broken(owner) is None
+    is_open = True
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not agents.owners():
+            with suppress(Unavailable):
+                await backend.environments(owner)
+            await asyncio.sleep(0.05)
     await agents.close()
 
 

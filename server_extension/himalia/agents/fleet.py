@@ -30,6 +30,7 @@ _AT_ONCE = 32
 """Requests to one agent."""
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 60.0
+_LONGEST_REFUSAL = 4.0
 _SHORT_PAUSE = 1.0
 """What a request waits for an agent that is to be started again; after longer ones it is told."""
 _FREQUENT_CHANGES = 0.05
@@ -53,6 +54,17 @@ class _Keep:
     troubles: list[float] = field(default_factory=list)
     not_before_mono: float = 0.0
     why: str = ""
+    refusals: int = 0
+    """How often, one after the other, there was no place for an agent."""
+    refusal: str = ""
+
+    def put_off(self, why: str) -> None:
+        """There is no place for an agent now, which is no trouble with this one: ask again after a
+        pause that stays short.
+        """
+        pause = min(_FIRST_PAUSE * 2.0 ** min(self.refusals, 20), _LONGEST_REFUSAL)
+        self.refusals, self.refusal = self.refusals + 1, why
+        self.not_before_mono = time.monotonic() + pause
 
 
 def failure(message: str) -> Reason:
@@ -196,14 +208,17 @@ class Agents:
                 raise self._unavailable(keep)
             await asyncio.sleep(max(pause, 0))
             await self._make_room()
-            keep.account = await self._account(owner)
             try:
+                keep.account = await self._account(owner)
                 keep.agent = await self._launch(owner, keep.account)
+            except Unavailable as error:
+                keep.put_off(error.message)
+                raise
             except (Gone, Cut, NotUnderstood, TimeoutError) as error:
                 why = str(error) or "it did not come up in time"
                 await self._note(owner, keep, why, counts=not isinstance(error, Cut))
                 raise self._unavailable(keep) from error
-            keep.used_mono = time.monotonic()
+            keep.used_mono, keep.refusals = time.monotonic(), 0
             keep.pump = asyncio.create_task(self._hear(keep.agent), name=f"changes of {owner}")
             if self._sweeping is None:
                 self._sweeping = asyncio.create_task(self._sweep(), name="end idle agents")
@@ -254,7 +269,7 @@ class Agents:
         if agent is not None and keep.agent is not agent:
             return
         now = time.monotonic()
-        keep.why = why
+        keep.why, keep.refusals = why, 0
         if counts and not (agent is not None and agent.was_cut):
             keep.troubles = [*self._recent(keep), now]
         pause = _FIRST_PAUSE * 2.0 ** min(max(len(keep.troubles) - 1, 0), 20)
@@ -269,6 +284,8 @@ class Agents:
     def _unavailable(self, keep: _Keep) -> Unavailable:
         if self._is_closed:
             return Unavailable("Control is ending. Try again in a moment.")
+        if keep.refusals:
+            return Unavailable(keep.refusal)
         return Unavailable(
             f"What looks after your files and runs does not work just now: {keep.why}. "
             "It is tried again by itself; if that does not help, tell an admin."
