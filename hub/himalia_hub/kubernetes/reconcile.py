@@ -45,6 +45,10 @@ _ENDING = "The namespace {name} is just being deleted. Try again in a minute."
 _ODD = "Kubernetes refuses a part of {name}: {why}. Please tell whoever looks after this hub."
 
 
+class _Ending(Unavailable):
+    """A namespace is not there for a moment; the others may well be."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensured:
     """A namespace that is as it should be."""
@@ -65,9 +69,9 @@ class Reconciler:
     async def ensure(self, tenant: Tenant) -> Ensured:
         """Make a user's namespace, or repair what differs in it.
 
-        :raises Conflict: a namespace or volume of its name is somebody else's, or ends; or the
-            cluster refuses a part of it.
-        :raises Unavailable: the cluster or the disk does not do it now.
+        :raises Conflict: a namespace or volume of its name is somebody else's, or the cluster
+            refuses a part of it.
+        :raises Unavailable: the cluster or the disk does not do it now, or the namespace just ends.
         """
         async with self._locks[tenant.owner]:
             try:
@@ -120,7 +124,7 @@ class Reconciler:
         for tenant in await self.tenants():
             try:
                 await self.ensure(tenant)
-            except (Conflict, ValueError) as error:
+            except (Conflict, _Ending, ValueError) as error:
                 _log.warning("the namespace of %s is not repaired: %s", tenant.owner, error)
         await self._storage.sweep()
 
@@ -136,10 +140,10 @@ class Reconciler:
             else:
                 return True
         if found is None:
-            raise Unavailable(_ENDING.format(name=ref.name))
+            raise _Ending(_ENDING.format(name=ref.name))
         _check(found, owner)
         if "deletionTimestamp" in found["metadata"]:
-            raise Conflict(_ENDING.format(name=ref.name))
+            raise _Ending(_ENDING.format(name=ref.name))
         if not _has(found, wanted):
             await self._cluster.apply(wanted)
         return False
