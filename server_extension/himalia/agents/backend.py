@@ -51,6 +51,7 @@ class AgentBackend(Backend):
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
         self._looks: dict[tuple[AttemptRef, ...], asyncio.Task[dict[AttemptRef, Observation]]] = {}
+        self._silences: dict[str, str] = {}
 
     @override
     async def open(self) -> None:
@@ -84,6 +85,10 @@ class AgentBackend(Backend):
             if task.done() and not task.cancelled():
                 seen.update(task.result())
         return seen
+
+    @override
+    def silence(self, owner: str) -> str:
+        return self._silences.get(owner, "")
 
     @override
     async def changes(self) -> None:
@@ -186,9 +191,11 @@ class AgentBackend(Backend):
         except HimaliaError as error:
             reason = self._agents.broken(owner)
             if reason is None and isinstance(error, Unavailable):
+                self._silences[owner] = error.message
                 return {}
             lost = Observation(phase=Phase.LOST, reason=reason or failure(error.message))
             return dict.fromkeys(refs, lost)
+        self._silences.pop(owner, None)
         known = {(ref.run_id, ref.attempt): ref for ref in refs}
         return {
             known[item.run_id, item.attempt]: observation(item)

@@ -123,6 +123,10 @@ class Backend(ABC):
     async def observe(self, refs: Sequence[AttemptRef]) -> dict[AttemptRef, Observation]:
         """Return what is known of each of `refs`; one that cannot be asked now is left out."""
 
+    def silence(self, owner: str) -> str:  # noqa: ARG002
+        """Say why an owner's attempts could not be asked when that was last tried; may be empty."""
+        return ""
+
     @abstractmethod
     async def changes(self) -> None:
         """Return when something observed may have changed since the last call."""

@@ -28,6 +28,8 @@ _MAX_TROUBLES = 5
 _TIMEOUT_MARGIN_SECONDS = 30.0
 """The runner keeps the timeout itself; only one that hangs is ended from here."""
 _PROGRESS_SECONDS = 1.0
+_UNSEEN = "out_of_sight"
+_UNSEEN_SECONDS, _UNSEEN_AGAIN_SECONDS = 20.0, 60.0
 _LAST_STOP_SECONDS = 5.0
 _FIRST_DELAY_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 60.0
@@ -132,6 +134,7 @@ class Execution:
         `is_begun` turns false where the attempt is to be started again.
         """
         run, seen = work.run, work.seen
+        work.unseen_mono = None
         if seen.phase is Phase.ABSENT and run.target is Target.RUN:
             work.is_begun = False
             return None
@@ -150,6 +153,25 @@ class Execution:
         if change is not None and change.not_before is not None:
             self._remember_retry((change.not_before - now).total_seconds())
         return change or self._progress(work)
+
+    def unseen(self, work: Work) -> Change | None:
+        """Say why nobody can tell how a run gets on, where that lasts."""
+        now_mono = time.monotonic()
+        since = work.unseen_mono = work.unseen_mono or now_mono
+        if now_mono < since + _UNSEEN_SECONDS or work.run.target is Target.STOP:
+            return None
+        why = self._backend.silence(work.run.owner) or "Nobody answers."
+        is_told = work.run.reason is not None and work.run.reason.code == _UNSEEN
+        if is_told and now_mono < work.written_mono + _UNSEEN_AGAIN_SECONDS:
+            return None
+        work.written_mono = now_mono
+        reason = Reason(
+            code=_UNSEEN,
+            message=f"How the run gets on cannot be seen just now: {why}",
+            next_step="It goes on where it can, and is looked at again by itself. If this stays "
+            "so, tell an admin.",
+        )
+        return Change(status=work.run.status, reason=reason) if reason != work.run.reason else None
 
     async def give_up(self, work: Work) -> Change | None:
         """After repeated trouble of our own making, end the attempt and fail the run."""

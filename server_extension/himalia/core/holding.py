@@ -33,6 +33,8 @@ class Work:
     stop_sent_mono: float | None = None
     written_mono: float = 0.0
     """When progress was last stored."""
+    unseen_mono: float | None = None
+    """Since when nobody could say how it gets on."""
     not_before_mono: float = 0.0
     """After trouble: when to look at it again."""
     troubles: int = 0

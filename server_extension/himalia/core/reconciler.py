@@ -289,12 +289,12 @@ class Reconciler:
                 self._aside(work, self._execution.learn(work))
         begun = {work.ref: work for work in ready if work.is_begun and not work.is_busy}
         if begun:
-            for ref, seen in (await self._observe(begun)).items():
-                work = begun[ref]
+            seen = await self._observe(begun)
+            for ref, work in begun.items():
                 # A start or a takeover may have come in between.
                 if not work.is_busy and work.ref == ref and self._works.get(ref.run_id) is work:
-                    work.seen = seen
-                    await self._guarded(work, self._act(work))
+                    work.seen = seen.get(ref, work.seen)
+                    await self._guarded(work, self._act(work, is_seen=ref in seen))
         return self._settings.observe_seconds if self._works else 60.0
 
     async def _observe(self, works: Mapping[AttemptRef, Work]) -> dict[AttemptRef, Observation]:
@@ -312,8 +312,9 @@ class Reconciler:
     async def _observe_one(self, ref: AttemptRef, seen: dict[AttemptRef, Observation]) -> None:
         seen.update(await self._backend.observe((ref,)))
 
-    async def _act(self, work: Work) -> None:
-        change = await self._execution.follow(work)
+    async def _act(self, work: Work, *, is_seen: bool) -> None:
+        execution = self._execution
+        change = await execution.follow(work) if is_seen else execution.unseen(work)
         if change is not None:
             await self._write(work, change)
         elif not work.is_begun:

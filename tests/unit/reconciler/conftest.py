@@ -144,6 +144,8 @@ class ScriptedBackend(Backend):
         self.cluster = cluster
         self.before: dict[str, Callable[[str], Any]] = {}
         self.after: dict[str, Callable[[str], Any]] = {}
+        self.hidden = ""
+        """Why nobody can be asked, while nobody can."""
         self._news = asyncio.Event()
         cluster.news.append(self._news)
 
@@ -171,7 +173,13 @@ class ScriptedBackend(Backend):
         for ref in refs:
             await self._hook(self.before, "observe", ref.name)
         absent = Observation(phase=Phase.ABSENT)
+        if self.hidden:
+            return {}
         return {ref: self.cluster.attempts.get(ref.name, absent) for ref in refs}
+
+    @override
+    def silence(self, owner: str) -> str:
+        return self.hidden
 
     @override
     async def changes(self) -> None:

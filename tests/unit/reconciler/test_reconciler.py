@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from himalia.backends.base import Observation, Phase
+from himalia.core import execution
 from himalia.core.errors import InvalidInput, Unavailable
 from himalia.core.model import Reason, Status
 from himalia.core.names import attempt_name
@@ -116,6 +117,33 @@ async def test_why_an_attempt_waits_is_said_until_that_is_over(world: Any) -> No
                 await asyncio.sleep(0.01)
     world.cluster.end(name)
     assert (await world.until_status(run, Status.SUCCEEDED)).reason is None
+
+
+async def test_a_run_that_nobody_can_see_says_why_and_goes_on(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "_UNSEEN_SECONDS", 0.3)
+    run = await world.submit()
+    world.reconciler(observe_seconds=0.05)
+    await world.until_status(run, Status.RUNNING)
+    world.backend.hidden = "The lights are out."
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (now := await world.run(run.id)).reason is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (now.status, now.reason.code) == (Status.RUNNING, "out_of_sight")
+    assert "The lights are out." in now.reason.message
+    assert now.reason.next_step
+    world.backend.hidden = "It is dark."
+    await asyncio.sleep(0.3)
+    # What is said is not said anew at each look.
+    assert await world.run(run.id) == now
+    world.backend.hidden = ""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (now := await world.run(run.id)).reason is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert now.status is Status.RUNNING
+    world.cluster.end(attempt_name(run.id, 1))
+    assert (await world.until_status(run, Status.SUCCEEDED)).lost_attempts == 0
 
 
 async def test_retries_are_counted(world: Any) -> None:

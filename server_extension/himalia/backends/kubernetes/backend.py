@@ -27,7 +27,7 @@ from himalia.backends.kubernetes.launching import clear_away
 from himalia.backends.kubernetes.pods import RUNS, attempt_of, owner_of, run_pod
 from himalia.backends.kubernetes.profiles import Profiles, granted, no_profiles
 from himalia.backends.kubernetes.settings import PodSettings
-from himalia.backends.kubernetes.states import is_over, why_gone
+from himalia.backends.kubernetes.states import is_over, why_ending, why_gone
 from himalia.backends.kubernetes.waits import Waits
 from himalia.backends.kubernetes.watching import Pods, Watching
 from himalia.core.errors import Conflict, HimaliaError, Unavailable
@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 _TRIES = 20
 _JUDGE_SECONDS = 10.0
 """One attempt may take of a look at many."""
+_CLEAR_SECONDS = 2.0
+"""The end of a run waits for its pod to be told to go."""
 _LEAVING_SECONDS = 60.0
 """A pod whose run has ended may take to be gone."""
 _LOOK_SECONDS = 0.5
@@ -64,6 +66,8 @@ class KubernetesBackend(Backend):
         self._watching = Watching(api, self._changed.set)
         self._waits = Waits(api, settings.start_seconds)
         self._known: set[str] = set()
+        self._untidy: set[str] = set()
+        self._silences: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _path(self, owner: str, name: str = "") -> str:
@@ -144,16 +148,21 @@ class KubernetesBackend(Backend):
     async def _judge(self, ref: AttemptRef, folder: Observation) -> Observation | None:
         """Return what the folder and the pod say together, or None where nobody can tell now."""
         if folder.phase is Phase.ENDED:
-            self._later(self._clear_away(ref), f"clear away {ref.name}")
+            # Before anybody hears of the end: who knows it looks for no pod any more.
+            await self._clear_away(ref)
         if folder.phase not in (Phase.STARTING, Phase.RUNNING):
             self._waits.forget(ref)
             return folder
         try:
             async with asyncio.timeout(_JUDGE_SECONDS):
-                return await self._compare(ref, folder)
+                seen = await self._compare(ref, folder)
         except (HimaliaError, Refusal, TimeoutError) as error:
-            _log.info("looking at %s: %s", ref.name, error or "no answer in time")
+            why = str(error) or "The cluster's API server does not answer in time."
+            _log.info("looking at %s: %s", ref.name, why)
+            self._silences[ref.owner] = why
             return None
+        self._silences.pop(ref.owner, None)
+        return seen
 
     async def _compare(self, ref: AttemptRef, folder: Observation) -> Observation:
         pod = await self._pod(ref)
@@ -161,7 +170,7 @@ class KubernetesBackend(Backend):
             return await self._gone(ref, pod)
         if folder.phase is Phase.RUNNING:
             self._waits.forget(ref)
-            return folder
+            return replace(folder, reason=why_ending(pod))
         return await self._waiting(ref, pod, folder)
 
     async def _pod(self, ref: AttemptRef) -> Object | None:
@@ -213,6 +222,10 @@ class KubernetesBackend(Backend):
         return observation(await self._agents.ask(ref.owner, "conclude", asked, m.Seen))
 
     @override
+    def silence(self, owner: str) -> str:
+        return self._folders.silence(owner) or self._silences.get(owner, "")
+
+    @override
     async def changes(self) -> None:
         await self._changed.wait()
         self._changed.clear()
@@ -227,6 +240,9 @@ class KubernetesBackend(Backend):
         while True:
             pause = self._waits.pause_seconds
             await asyncio.sleep(pause or _IDLE_SECONDS)
+            untidy, self._untidy = self._untidy, set()
+            for owner in untidy:
+                await self._tidy(owner)
             if pause is not None:
                 self._changed.set()
 
@@ -265,17 +281,20 @@ class KubernetesBackend(Backend):
         await self._api.delete(path, grace_seconds=grace_seconds, uid=metadata["uid"])
 
     async def _clear_away(self, ref: AttemptRef) -> None:
-        """Delete the pod of an attempt that has left its result."""
-        with suppress(Unavailable, Refusal):
-            pod = self._pods(ref.owner).there.get(ref.name) or await self._ask(ref)
-            await self._delete(ref, pod)
+        """Delete the pod of an attempt that has left its result, or have that done later."""
+        try:
+            async with asyncio.timeout(_CLEAR_SECONDS):
+                pod = self._pods(ref.owner).there.get(ref.name) or await self._ask(ref)
+                await self._delete(ref, pod)
+        except (Unavailable, Refusal, TimeoutError):
+            self._untidy.add(ref.owner)
 
     async def _tidy(self, owner: str) -> None:
         """Delete the pods whose runs ended while nobody looked."""
         try:
             listed = await self._list(owner)
         except (Unavailable, Refusal):
-            self._known.discard(owner)
+            self._untidy.add(owner)
             return
         refs = [
             ref

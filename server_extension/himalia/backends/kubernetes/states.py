@@ -28,6 +28,7 @@ _NO_SANDBOX = frozenset({"FailedCreatePodSandBox"})
 _ROOM = "It waits until there is room. If that takes too long, ask for less, or ask an admin."
 _TELL = "If it stays so, tell an admin."
 _AGAIN = "It is tried again by itself."
+_SOON = "It is tried again by itself as soon as its pod is gone, which takes some minutes at most."
 _STALE_SECONDS = 90.0
 """A pod that was told to end is gone so long after its grace, unless its node is out of touch."""
 
@@ -130,6 +131,22 @@ def _from_events(events: Sequence[dict[str, Any]]) -> Reason | None:
     return None
 
 
+def why_ending(pod: dict[str, Any]) -> Reason | None:
+    """Say why a pod that runs will not for long, where that is the cluster's doing."""
+    return _disruption(pod, _SOON) if pod["metadata"].get("deletionTimestamp") else None
+
+
+def _disruption(pod: dict[str, Any], next_step: str) -> Reason | None:
+    for condition in _conditions(pod):
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            code, text = _DISRUPTIONS.get(
+                str(condition.get("reason")), ("evicted", "The cluster ended its pod.")
+            )
+            words = f"{text} {_line(condition.get('message'))}".strip()
+            return Reason(code=code, message=words, next_step=next_step)
+    return None
+
+
 def why_gone(pod: dict[str, Any] | None) -> Verdict:
     """Say why an attempt is executed no more that left no result; None is a pod of which nothing
     is known but that it is not there.
@@ -141,12 +158,9 @@ def why_gone(pod: dict[str, Any] | None) -> Verdict:
     found = _killed_by(status, container)
     if found is not None:
         return found
-    for condition in _conditions(pod):
-        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
-            code, text = _DISRUPTIONS.get(
-                str(condition.get("reason")), ("evicted", "The cluster ended its pod.")
-            )
-            return Verdict(reason=_lost(code, f"{text} {_line(condition.get('message'))}".strip()))
+    disruption = _disruption(pod, _AGAIN)
+    if disruption is not None:
+        return Verdict(reason=disruption)
     if container is not None:
         return Verdict(reason=_exited(container))
     if pod["metadata"].get("deletionTimestamp"):

@@ -25,7 +25,8 @@ _SOON_SECONDS, _LATER_SECONDS = 2.0, 15.0
 class _Wait:
     since_mono: float
     asked_mono: float = 0.0
-    reason: Reason | None = None
+    told: Reason | None = None
+    """What its events tell."""
 
 
 class Waits:
@@ -54,11 +55,13 @@ class Waits:
         wait = self._waits.setdefault(ref, _Wait(since_mono=now))
         found = why_waiting(pod)
         if found is not None:
-            wait.reason = found
-        elif now - wait.since_mono > _USUAL_SECONDS and now - wait.asked_mono > _ASK_SECONDS:
+            # What it says itself may be over at any time, and is what counts while it lasts.
+            wait.told = None
+            return found
+        if now - wait.since_mono > _USUAL_SECONDS and now - wait.asked_mono > _ASK_SECONDS:
             wait.asked_mono = now
-            wait.reason = why_waiting(pod, await self._events(pod, path)) or wait.reason
-        return wait.reason
+            wait.told = why_waiting(pod, await self._events(pod, path)) or wait.told
+        return wait.told
 
     async def _events(self, pod: Object, path: str) -> list[Object]:
         metadata = pod["metadata"]
