@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ from himalia_hub.kubernetes.settings import Kubernetes
 _log = logging.getLogger(__name__)
 
 _ARCHIVED = "himalia.io/archived-at"
+_LOOKED_FOR = "himalia.io/volume-looked-for"
+_LONG_PAUSE = 0.2
+_BIND_PAUSES = (0.02, 0.04, 0.08, _LONG_PAUSE, 0.4, 0.8)
+"""Seconds; binding takes a few hundredths."""
 _FOREIGN = (
     "The volume {name} was not made by this hub for {owner}. It is left as it is. Please tell "
     "whoever looks after this hub."
@@ -44,16 +49,23 @@ class Storage:
         self._homes = Homes(Path(settings.nfs_folder)) if settings.nfs_server else None
         self._labels = {**PART_OF, RELEASE: settings.release_namespace}
 
-    async def ensure(self, tenant: Tenant) -> None:
-        """Make the folder of a home, and the volume that leads to it alone.
+    async def ensure(self, tenant: Tenant, claim: dict[str, Any]) -> None:
+        """Make the folder of a home, the volume that leads to it alone, and the claim to it.
 
-        A storage class makes volumes by itself.
+        A storage class makes folder and volume by itself, as soon as a pod needs them.
         """
         wanted = volume_of(tenant, self._settings)
         if self._homes is None or wanted is None:
+            await self._claim(claim)
             return
+        await self._volume(tenant, self._homes, wanted)
+        # After its volume: Kubernetes looks for one that was not there only every 15 s.
+        if await self._claim(claim):
+            await self._bound(Ref.of(claim))
+
+    async def _volume(self, tenant: Tenant, homes: Homes, wanted: Manifest) -> None:
         ids = (self._settings.uid, self._settings.gid)
-        await asyncio.to_thread(self._homes.make, tenant.owner, *ids)
+        await asyncio.to_thread(homes.make, tenant.owner, *ids)
         ref = Ref.of(wanted)
         try:
             found = await self._cluster.get(ref) or await self._cluster.create(wanted)
@@ -65,20 +77,35 @@ class Storage:
             change = {"spec": {"claimRef": {"uid": None, "resourceVersion": None}}}
             await self._cluster.merge(ref, change)
 
-    async def claim(self, wanted: Manifest) -> None:
-        """Make the claim that is not there; one that is there can only grow, where it can."""
+    async def _claim(self, wanted: Manifest) -> bool:
+        """Make the claim that is not there, and tell whether that was so; one that is there can
+        only grow, where it can.
+        """
         ref = Ref.of(wanted)
         found = await self._cluster.get(ref)
         if found is None:
             await self._cluster.apply(wanted)
-            return
+            return True
         has = found["spec"]["resources"]["requests"].get("storage")
         if has == wanted["spec"]["resources"]["requests"]["storage"] or self._homes is not None:
-            return
+            return False
         try:
             await self._cluster.apply(wanted)
         except Refused as error:
             _log.warning("the home in %s stays at %s: %s", ref.namespace, has, error.message)
+        return False
+
+    async def _bound(self, claim: Ref) -> None:
+        """Give volume and claim time to find each other: a pod that comes before waits longer."""
+        for pause in _BIND_PAUSES:
+            await asyncio.sleep(pause)
+            found = await self._cluster.get(claim)
+            if found is None or found.get("status", {}).get("phase") == "Bound":
+                return
+            if pause >= _LONG_PAUSE:
+                # It was looked at before the volume was known. A change has it looked at again.
+                note = {"metadata": {"annotations": {_LOOKED_FOR: str(time.time_ns())}}}
+                await self._cluster.merge(claim, note)
 
     async def before_end(self, name: str) -> None:
         """Say, before the claim in a namespace goes, what becomes of a storage class's volume."""

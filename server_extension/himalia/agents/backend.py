@@ -91,8 +91,8 @@ class AgentBackend(Backend):
         return self._silences.get(owner, "")
 
     @override
-    async def changes(self) -> None:
-        await self._agents.changes()
+    async def changes(self) -> frozenset[str] | None:
+        return await self._agents.changes()
 
     @override
     async def stop(self, ref: AttemptRef) -> None:

@@ -23,6 +23,7 @@ from himalia.agents.process import AgentProcess, Gone, Launch, launch
 from himalia.agents.settings import AgentSettings
 from himalia.core.errors import HimaliaError, Unavailable
 from himalia.core.model import Reason
+from himalia.core.news import News
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ _A = TypeVar("_A", bound=BaseModel)
 class _Keep:
     """What is known of one owner's agent."""
 
+    owner: str
     agent: AgentProcess | None = None
     account: Account | None = None
     pump: asyncio.Task[None] | None = None
@@ -90,7 +92,7 @@ class Agents:
         self._account = account
         self._launcher = launch
         self._keeps: dict[str, _Keep] = {}
-        self._changed = asyncio.Event()
+        self._news = News()
         self._sweeping: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -126,10 +128,9 @@ class Agents:
             return await self._account(owner)
         return keep.account
 
-    async def changes(self) -> None:
-        """Return when something may have changed, with anybody, since the last call."""
-        await self._changed.wait()
-        self._changed.clear()
+    async def changes(self) -> frozenset[str] | None:
+        """Return with whom something may have changed since the last call, when it has."""
+        return await self._news.wait()
 
     async def ask(
         self,
@@ -145,7 +146,7 @@ class Agents:
         :raises HimaliaError: as the backend and the premises do, in the agent's words.
         :raises Unavailable: the agent does not come up, does not answer, or makes no sense.
         """
-        keep = self._keeps.setdefault(owner, _Keep())
+        keep = self._keeps.setdefault(owner, _Keep(owner=owner))
         keep.asking += 1
         try:
             async with keep.turns:
@@ -219,7 +220,9 @@ class Agents:
                 await self._note(owner, keep, why, counts=not isinstance(error, Cut))
                 raise self._unavailable(keep) from error
             keep.used_mono, keep.refusals = time.monotonic(), 0
-            keep.pump = asyncio.create_task(self._hear(keep.agent), name=f"changes of {owner}")
+            keep.pump = asyncio.create_task(
+                self._hear(owner, keep.agent), name=f"changes of {owner}"
+            )
             if self._sweeping is None:
                 self._sweeping = asyncio.create_task(self._sweep(), name="end idle agents")
             return keep.agent
@@ -298,20 +301,20 @@ class Agents:
             pump.cancel()
         if agent is not None:
             await (agent.kill() if at_once else agent.end())
-            self._changed.set()
+            self._news.tell({keep.owner})
 
-    async def _hear(self, agent: AgentProcess) -> None:
+    async def _hear(self, owner: str, agent: AgentProcess) -> None:
         """Pass on, at a bounded rate, that something may have changed."""
         credit = _MAX_CREDIT
         with contextlib.suppress(Gone, HimaliaError):
             while True:
                 asked_mono = time.monotonic()
                 await agent.ask("changes", {})
-                self._changed.set()
+                self._news.tell({owner})
                 waited = time.monotonic() - asked_mono
                 credit = min(credit + waited / _RARE_CHANGES, _MAX_CREDIT) - 1
                 await asyncio.sleep(_FREQUENT_CHANGES if credit > 0 else _RARE_CHANGES)
-        self._changed.set()
+        self._news.tell({owner})
 
     async def _sweep(self) -> None:
         """End agents that nobody asks, and forget owners of whom there is nothing to remember."""

@@ -128,8 +128,10 @@ class Backend(ABC):
         return ""
 
     @abstractmethod
-    async def changes(self) -> None:
-        """Return when something observed may have changed since the last call."""
+    async def changes(self) -> frozenset[str] | None:
+        """Return when something observed may have changed since the last call: the owners of whose
+        attempts, or None where it may be anybody's.
+        """
 
     @abstractmethod
     async def stop(self, ref: AttemptRef) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import heapq
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +13,10 @@ from datetime import datetime
 from himalia.backends.base import AttemptRef, Observation, Phase
 from himalia.core.model import Run
 from himalia.core.spec import Spec
+
+_IN_A_ROUND = 500
+"""Runs that are observed though there is no news of them: more only keep those with news waiting.
+"""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -35,6 +41,8 @@ class Work:
     """When progress was last stored."""
     unseen_mono: float | None = None
     """Since when nobody could say how it gets on."""
+    looked_mono: float = 0.0
+    """When it was last observed; 0 asks for it to be observed now."""
     not_before_mono: float = 0.0
     """After trouble: when to look at it again."""
     troubles: int = 0
@@ -43,6 +51,48 @@ class Work:
     def ref(self) -> AttemptRef:
         """The attempt at the backend."""
         return AttemptRef(owner=self.run.owner, run_id=self.run.id, attempt=self.run.attempt)
+
+    def see(self, seen: Observation) -> None:
+        """Take what was observed of the attempt."""
+        self.seen, self.looked_mono = seen, time.monotonic()
+
+
+class Rota:
+    """Whose turn it is to be observed: runs of whose owners there is news, at once, and the others
+    in rounds, some in each.
+    """
+
+    def __init__(self, round_seconds: float) -> None:
+        self._round_seconds = round_seconds
+        self._round_mono = 0.0
+        self._owners: set[str] = set()
+        self._is_of_all = False
+
+    def tell(self, owners: Collection[str] | None) -> None:
+        """There is news of these owners, or of all."""
+        self._is_of_all = self._is_of_all or owners is None
+        self._owners.update(owners or ())
+
+    def take(self, works: Sequence[Work]) -> list[Work]:
+        """Return those of `works` whose turn it is; it stays theirs until they are seen."""
+        now_mono = time.monotonic()
+        owners, self._owners = self._owners, set()
+        is_of_all, self._is_of_all = self._is_of_all, False
+        if is_of_all:
+            taken = list(works)
+        else:
+            taken = [work for work in works if not work.looked_mono or work.run.owner in owners]
+        if now_mono >= self._round_mono + self._round_seconds:
+            self._round_mono = now_mono
+            taken += _longest_ago(works, taken)
+        for work in taken:
+            work.looked_mono = 0.0
+        return taken
+
+
+def _longest_ago(works: Sequence[Work], taken: Sequence[Work]) -> list[Work]:
+    others = set(works).difference(taken)
+    return heapq.nsmallest(_IN_A_ROUND, others, key=lambda work: work.looked_mono)
 
 
 class Listeners:

@@ -22,7 +22,7 @@ from himalia.backends.base import AttemptRef, Backend, Observation
 from himalia.core.ballast import Ballast
 from himalia.core.errors import Unavailable
 from himalia.core.execution import Execution, NotNow, RunEnv, one_runs_trouble
-from himalia.core.holding import Listeners, Work
+from himalia.core.holding import Listeners, Rota, Work
 from himalia.core.loop import Loop
 from himalia.core.model import Run, Status, Target
 from himalia.core.passage import Passage
@@ -79,6 +79,7 @@ class Reconciler:
         self._end_callbacks: list[Callable[[], None]] = []
         self._works: dict[str, Work] = {}
         self._listeners = Listeners()
+        self._rota = Rota(settings.observe_seconds)
         self._execution = Execution(
             store=store,
             backend=backend,
@@ -233,7 +234,7 @@ class Reconciler:
             _log.warning("%s: not now: %s", work.run.id, error.message)
             work.not_before_mono = time.monotonic() + 1.0
         finally:
-            work.is_busy = False
+            work.is_busy, work.looked_mono = False, 0.0
             self._looks.wake()
 
     async def _start(self, work: Work) -> None:
@@ -269,10 +270,12 @@ class Reconciler:
     # Observing
 
     async def _hear(self) -> float:
-        await self._backend.changes()
+        owners = await self._backend.changes()
+        self._rota.tell(owners)
         self._looks.wake()
-        for run_id in self._works:
-            self._listeners.tell(run_id)
+        for run_id, work in self._works.items():
+            if owners is None or work.run.owner in owners:
+                self._listeners.tell(run_id)
         return 0.02
 
     async def _look(self) -> float:
@@ -287,13 +290,17 @@ class Reconciler:
                 self._aside(work, self._start(work))
             elif work.spec is None:
                 self._aside(work, self._execution.learn(work))
-        begun = {work.ref: work for work in ready if work.is_begun and not work.is_busy}
+        begun = {
+            work.ref: work
+            for work in self._rota.take([one for one in ready if one.is_begun and not one.is_busy])
+        }
         if begun:
             seen = await self._observe(begun)
             for ref, work in begun.items():
                 # A start or a takeover may have come in between.
                 if not work.is_busy and work.ref == ref and self._works.get(ref.run_id) is work:
-                    work.seen = seen.get(ref, work.seen)
+                    if ref in seen:
+                        work.see(seen[ref])
                     await self._guarded(work, self._act(work, is_seen=ref in seen))
         return self._settings.observe_seconds if self._works else 60.0
 

@@ -139,7 +139,7 @@ async def test_a_watch_goes_on_where_it_was_and_lists_anew_what_is_forgotten(
         hangs,
     )
     async with asked(tmp_path, *script) as (api, server):
-        watching = Watching(api, changed.set)
+        watching = Watching(api, lambda _: changed.set())
         pods = watching.pods("x")
         async with asyncio.timeout(PATIENCE_SECONDS):
             while len(server.requests) < 6:  # noqa: ASYNC110 - the server only counts

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from himalia.backends.kubernetes.watching import Pods
+from himalia.backends.kubernetes.watching import Pods, Watching
+from tests.servers.patience import PATIENCE_SECONDS
+from tests.unit.kubernetes.script import Handler, asked, hangs, says, streams
 
 
 def state(version: int, uid: str = "a", name: str = "p") -> dict[str, Any]:
@@ -78,7 +82,55 @@ def test_what_is_remembered_is_bounded_and_small() -> None:
     for number in range(500):
         one = state(number + 1, uid=str(number), name=f"p{number}")
         pods.put(one)
-        assert "managedFields" not in one["metadata"]
+        assert "managedFields" not in pods.there[f"p{number}"]["metadata"]
         pods.drop(one)
     assert len(pods.gone) == 200
     assert pods.there == {}
+
+
+def of(namespace: str, name: str, version: int) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": namespace, "name": name, "uid": name,
+                     "resourceVersion": str(version), "managedFields": [1]},
+        "spec": {"containers": ["long"]},
+        "status": {"phase": "Running"},
+    }  # fmt: skip
+
+
+def page(version: int, *pods: Any, onward: str = "") -> Handler:
+    about = {"resourceVersion": str(version), "continue": onward}
+    return says(200, body={"metadata": about, "items": list(pods)})
+
+
+@pytest.mark.asyncio
+async def test_one_watch_may_follow_the_pods_of_all_who_are_asked_for(tmp_path: Path) -> None:
+    told: list[str] = []
+    script = (
+        page(9, of("a", "p", 3), of("other", "p", 4), onward="more"),
+        page(9, of("b", "q", 5)),
+        streams(
+            {"type": "MODIFIED", "object": of("b", "q", 11)},
+            {"type": "ADDED", "object": of("other", "r", 12)},
+            {"type": "DELETED", "object": of("a", "p", 13)},
+        ),
+        hangs,
+    )
+    async with asked(tmp_path, *script) as (api, server):
+        watching = Watching(api, told.append, is_of_all=True)
+        a, b = watching.pods("a"), watching.pods("b")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "p" not in a.gone:  # noqa: ASYNC110 - the state itself is what is tested
+                await asyncio.sleep(0.01)
+        await watching.close()
+    assert told == ["a", "b", "b", "a"]
+    assert {name: pod["metadata"]["resourceVersion"] for name, pod in b.there.items()} == {
+        "q": "11"
+    }
+    # Of each only what is asked for later is kept.
+    assert "spec" not in b.there["q"]
+    assert "managedFields" not in b.there["q"]["metadata"]
+    lists, watches = server.requests[:2], server.requests[2]
+    assert [one.path for one in server.requests[:3]] == ["/api/v1/pods"] * 3
+    assert [one.query.get("continue", "") for one in lists] == ["", "more"]
+    assert all(one.query["limit"] == "500" for one in lists)
+    assert watches.query["resourceVersion"] == "9"

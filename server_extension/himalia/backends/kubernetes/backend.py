@@ -33,6 +33,7 @@ from himalia.backends.kubernetes.watching import Pods, Watching
 from himalia.core.errors import Conflict, HimaliaError, Unavailable
 from himalia.core.model import CellEvent, Environment, Output, PoolStatus, Reason
 from himalia.core.names import namespace
+from himalia.core.news import News
 from himalia.core.profiles import Profile
 from himalia.kinds.base import RunPlan
 
@@ -62,8 +63,9 @@ class KubernetesBackend(Backend):
         self._folders = AgentBackend(agents)
         self._api = api
         self._settings = settings
-        self._changed = asyncio.Event()
-        self._watching = Watching(api, self._changed.set)
+        self._news = News()
+        self._owners: dict[str, str] = {}
+        self._watching = Watching(api, self._has_news, is_of_all=settings.is_watching_all)
         self._waits = Waits(api, settings.start_seconds)
         self._known: set[str] = set()
         self._untidy: set[str] = set()
@@ -78,7 +80,12 @@ class KubernetesBackend(Backend):
         if owner not in self._known:
             self._known.add(owner)
             self._later(self._tidy(owner), f"tidy up after {owner}")
-        return self._watching.pods(namespace(owner, self._settings.prefix))
+        space = namespace(owner, self._settings.prefix)
+        self._owners[space] = owner
+        return self._watching.pods(space)
+
+    def _has_news(self, space: str) -> None:
+        self._news.tell({self._owners[space]})
 
     def _later(self, doing: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(doing, name=name)
@@ -226,14 +233,12 @@ class KubernetesBackend(Backend):
         return self._folders.silence(owner) or self._silences.get(owner, "")
 
     @override
-    async def changes(self) -> None:
-        await self._changed.wait()
-        self._changed.clear()
+    async def changes(self) -> frozenset[str] | None:
+        return await self._news.wait()
 
     async def _pass_on(self) -> None:
         while True:
-            await self._folders.changes()
-            self._changed.set()
+            self._news.tell(await self._folders.changes())
 
     async def _look_again(self) -> None:
         """Have attempts looked at whose pods do not come up: nothing else tells of time."""
@@ -244,7 +249,7 @@ class KubernetesBackend(Backend):
             for owner in untidy:
                 await self._tidy(owner)
             if pause is not None:
-                self._changed.set()
+                self._news.tell(self._waits.owners)
 
     @override
     async def stop(self, ref: AttemptRef) -> None:
@@ -253,7 +258,7 @@ class KubernetesBackend(Backend):
         pod = await self._ask(ref)
         if pod is not None:
             await self._delete(ref, pod)
-        self._changed.set()
+        self._news.tell({ref.owner})
 
     @override
     async def remove(self, ref: AttemptRef) -> None:

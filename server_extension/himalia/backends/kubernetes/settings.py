@@ -19,6 +19,8 @@ class PodSettings:
     """In the image: of the environment that has Himalia."""
     home: str = "/home/jovyan"
     """Where the owner's files are mounted, as in sessions."""
+    home_bytes: int | None = None
+    """Size of a home that was agreed on, where its file system is shared by many."""
     claim: str = "home"
     """The volume claim of the owner's files."""
     uid: int = 1000
@@ -45,5 +47,8 @@ class PodSettings:
     """After the last agent left, until its pod ends."""
     agent_start_seconds: float = 120.0
     """The pod for agents may take to come up."""
+    is_watching_all: bool = False
+    """Whether one watch follows the runs of all, which takes the right to list and watch pods in
+    all namespaces; else there is one for each owner with runs that are on."""
     start_seconds: float = 1800.0
     """A run's pod may take to come up; then the run fails with the reason why it did not."""

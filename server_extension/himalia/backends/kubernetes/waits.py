@@ -45,6 +45,11 @@ class Waits:
         youngest = max(wait.since_mono for wait in self._waits.values())
         return _SOON_SECONDS if time.monotonic() - youngest < _YOUNG_SECONDS else _LATER_SECONDS
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """Return who waits."""
+        return frozenset(ref.owner for ref in self._waits)
+
     def forget(self, ref: AttemptRef) -> None:
         """An attempt waits no more."""
         self._waits.pop(ref, None)

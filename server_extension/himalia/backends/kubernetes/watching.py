@@ -23,6 +23,13 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
 _REMEMBERED = 200
 """Pods that are gone, for each owner."""
+_AT_ONCE = "500"
+"""Pods in one answer: those of everybody, at once, are more than a process should hold."""
+_ALL = ""
+_METADATA = (
+    *("name", "namespace", "uid", "resourceVersion", "labels", "annotations"),
+    *("creationTimestamp", "deletionTimestamp"),
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +39,12 @@ class Pods:
     there: dict[str, dict[str, Any]] = field(default_factory=dict)
     gone: dict[str, dict[str, Any]] = field(default_factory=dict)
     """As they were last seen."""
+    wanted_mono: float = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has asked for a while."""
+        return time.monotonic() - self.wanted_mono > _IDLE_SECONDS
 
     def put(self, pod: dict[str, Any]) -> bool:
         """Take the state of a pod; tell whether it is news."""
@@ -39,9 +52,7 @@ class Pods:
         known = self.there.get(name) or self.gone.get(name)
         if known is not None and _version(known) >= _version(pod):
             return False
-        # By far the largest part, and of no use here.
-        pod["metadata"].pop("managedFields", None)
-        self.there[name] = pod
+        self.there[name] = _needed(pod)
         self.gone.pop(name, None)
         return True
 
@@ -52,7 +63,7 @@ class Pods:
         if known is not None and known["metadata"].get("uid") != pod["metadata"].get("uid"):
             return False
         is_news = self.there.pop(name, None) is not None
-        self.gone[name] = pod
+        self.gone[name] = _needed(pod)
         while len(self.gone) > _REMEMBERED:
             self.gone.pop(next(iter(self.gone)))
         return is_news
@@ -74,6 +85,16 @@ class Pods:
                 return False
 
 
+def _needed(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return what is of use here; the rest is by far the largest part."""
+    metadata = {name: pod["metadata"][name] for name in _METADATA if name in pod["metadata"]}
+    return {"metadata": metadata, "status": pod.get("status", {})}
+
+
+def _path(watched: str) -> str:
+    return f"/api/v1/namespaces/{watched}/pods" if watched else "/api/v1/pods"
+
+
 def _version(pod: dict[str, Any]) -> int:
     """Return the place of a state in the order of all; what is no number comes last."""
     text = str(pod["metadata"].get("resourceVersion", ""))
@@ -82,33 +103,47 @@ def _version(pod: dict[str, Any]) -> int:
 
 @dataclass(slots=True, eq=False)
 class _Watch:
-    pods: Pods
+    """One namespace, or all."""
+
+    spaces: dict[str, Pods] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
-    wanted_mono: float = 0.0
+    swept_mono: float = 0.0
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody has asked for a while."""
-        return time.monotonic() - self.wanted_mono > _IDLE_SECONDS
+        now_mono = time.monotonic()
+        if now_mono > self.swept_mono + _IDLE_SECONDS:
+            self.swept_mono = now_mono
+            for name in [name for name, pods in self.spaces.items() if pods.is_idle]:
+                del self.spaces[name]
+        return not self.spaces
 
 
 class Watching:
-    """Keeps a watch for each namespace that somebody asks for, and says when something happens."""
+    """Keeps a watch for each namespace that somebody asks for, or one for all, and says in which
+    something happens.
+    """
 
-    def __init__(self, api: Api, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, api: Api, changed: Callable[[str], None], *, is_of_all: bool = False
+    ) -> None:
         self._api = api
         self._changed = changed
+        self._is_of_all = is_of_all
         self._watches: dict[str, _Watch] = {}
 
     def pods(self, namespace: str) -> Pods:
         """Return what is known of a namespace's pods, and see that it is kept up to date."""
-        watch = self._watches.setdefault(namespace, _Watch(Pods()))
-        watch.wanted_mono = time.monotonic()
+        watched = _ALL if self._is_of_all else namespace
+        watch = self._watches.setdefault(watched, _Watch())
+        pods = watch.spaces.setdefault(namespace, Pods())
+        pods.wanted_mono = time.monotonic()
         if watch.task is None or watch.task.done():
             watch.task = asyncio.create_task(
-                self._keep(namespace, watch), name=f"watch pods in {namespace}"
+                self._keep(watched, watch), name=f"watch pods in {watched or 'all namespaces'}"
             )
-        return watch.pods
+        return pods
 
     async def close(self) -> None:
         """Watch nothing any more."""
@@ -118,39 +153,60 @@ class Watching:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep(self, namespace: str, watch: _Watch) -> None:
+    async def _keep(self, watched: str, watch: _Watch) -> None:
         pause = _FIRST_PAUSE
         while not watch.is_idle:
             began_mono = time.monotonic()
             try:
-                await self._follow(namespace, watch)
+                await self._follow(watched, watch)
             except Outdated:
                 # Too much happened since; listing anew shows what came of it.
                 continue
             except (Refusal, Unavailable) as error:
-                _log.info("watching %s: %s", namespace, error)
+                _log.info("watching %s: %s", watched or "all namespaces", error)
             # What happened meanwhile is looked at anew, whoever waits for it.
-            self._changed()
+            for namespace in list(watch.spaces):
+                self._changed(namespace)
             has_held = time.monotonic() - began_mono > _LONGEST_PAUSE
             pause = _FIRST_PAUSE if has_held else min(pause * 2, _LONGEST_PAUSE)
             await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load
-        if self._watches.get(namespace) is watch:
-            del self._watches[namespace]
+        if self._watches.get(watched) is watch:
+            del self._watches[watched]
 
-    async def _follow(self, namespace: str, watch: _Watch) -> None:
+    async def _follow(self, watched: str, watch: _Watch) -> None:
         """List, then watch from there, for as long as somebody wants to know."""
-        path = f"/api/v1/namespaces/{namespace}/pods"
-        query = [("labelSelector", RUNS)]
-        listed = await self._api.get(path, query)
-        version = str(listed["metadata"]["resourceVersion"])
-        if watch.pods.replace(listed.get("items") or []):
-            self._changed()
+        path, query = _path(watched), [("labelSelector", RUNS)]
+        version = await self._list(watched, watch.spaces)
         while not watch.is_idle:
             # There is an event a minute at least, if only to say how far this is.
             async with aclosing(self._api.watch(path, query, version)) as events:
                 async for event in events:
-                    version = str(event["object"]["metadata"]["resourceVersion"])
-                    if watch.pods.apply(event):
-                        self._changed()
+                    about = event["object"]["metadata"]
+                    version = str(about["resourceVersion"])
+                    namespace = watched or str(about.get("namespace"))
+                    pods = watch.spaces.get(namespace)
+                    if pods is not None and pods.apply(event):
+                        self._changed(namespace)
                     if watch.is_idle:
                         break
+
+    async def _list(self, watched: str, spaces: dict[str, Pods]) -> str:
+        """Take what there is, part by part; return the version of the whole."""
+        found: dict[str, list[dict[str, Any]]] = {namespace: [] for namespace in spaces}
+        onward = ""
+        while True:
+            part = [("labelSelector", RUNS), ("limit", _AT_ONCE)]
+            listed = await self._api.get(
+                _path(watched), [*part, ("continue", onward)] if onward else part
+            )
+            for pod in listed.get("items") or []:
+                namespace = watched or pod["metadata"]["namespace"]
+                if namespace in found:
+                    found[namespace].append(_needed(pod))
+            onward = listed["metadata"].get("continue", "")
+            if not onward:
+                break
+        for namespace, pods in found.items():
+            if namespace in spaces and spaces[namespace].replace(pods):
+                self._changed(namespace)
+        return str(listed["metadata"]["resourceVersion"])

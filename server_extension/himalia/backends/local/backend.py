@@ -101,8 +101,9 @@ class LocalBackend(FolderReading):
             kill.cancel()
 
     @override
-    async def changes(self) -> None:
+    async def changes(self) -> frozenset[str] | None:
         await self._vigil.changes()
+        return None
 
     @override
     async def stop(self, ref: AttemptRef) -> None:
