@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 from pydantic import ValidationError
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
@@ -21,9 +22,10 @@ _NO_PROVIDER = (
 class Broker:
     """Asks one hub, with control's own token."""
 
-    def __init__(self, api_url: str, token: str) -> None:
+    def __init__(self, api_url: str, token: str, ssl_options: ssl.SSLContext | None = None) -> None:
         """Take the hub's address, ending in ``/hub/api``."""
         self._url = f"{api_url.rstrip('/')}/himalia/tokens"
+        self._ssl_options = ssl_options
         self._headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
 
     async def token(self, name: str, audience: str) -> AccessToken:
@@ -39,6 +41,7 @@ class Broker:
             body=json.dumps({"name": name, "audience": audience}),
             request_timeout=_SECONDS,
             follow_redirects=False,
+            ssl_options=self._ssl_options,
         )
         try:
             answer = await AsyncHTTPClient().fetch(request, raise_error=False)

@@ -61,6 +61,9 @@ def _set_hub(c: Config, file: Path) -> None:
     # A pod of its own.
     proxy_starts = Later(c, lambda its, _: None if its.is_machine else False)
     _first(c.ConfigurableHTTPProxy, "should_start", proxy_starts)
+    # With certificates, parts of a hub in a cluster take nobody without one.
+    _first(hub, "proxy_class", Later(c, _proxy))
+    _first(c.JupyterHubHTTPClient, "connector_options", Later(c, _connector))
     hub.custom_scopes = roles.custom_scopes() | entries_of(hub.custom_scopes)
     hub.template_vars = {"announcement": Banner(c)} | entries_of(hub.template_vars)
     hub.template_paths = [*items_of(hub.template_paths), str(hosts.TEMPLATES)]
@@ -153,12 +156,34 @@ def _control_origin(settings: Himalia, c: Config) -> str:
     return f"http://127.0.0.1:{_state(settings).port('control')}"
 
 
+def _parts_origin(c: Config) -> str:
+    return str(Kubernetes(config=c).control_parts_url).rstrip("/")
+
+
+def _tls_folder(settings: Himalia, c: Config) -> str:
+    return "" if settings.is_machine else str(Kubernetes(config=c).tls_folder)
+
+
+def _proxy(settings: Himalia, c: Config) -> str | None:
+    return "himalia_hub.kubernetes.proxy.InnerTlsProxy" if _tls_folder(settings, c) else None
+
+
+def _connector(settings: Himalia, c: Config) -> dict[str, Any] | None:
+    """Return what the hub asks its proxy and control with."""
+    if not _tls_folder(settings, c):
+        return None
+    from himalia_hub.kubernetes.inner_tls import client_of  # noqa: PLC0415 - a cluster's alone
+
+    return {"ssl": client_of(Kubernetes(config=c))}
+
+
 def _services(some: list[Any], settings: Himalia, c: Config, file: Path) -> list[dict[str, Any]]:
     if any(service.get("name") == roles.SERVICE for service in some):
         return []
+    origin = _control_origin(settings, c)
     service = {
         "name": roles.SERVICE,
-        "url": _control_origin(settings, c),
+        "url": origin if settings.is_machine else _parts_origin(c),
         "api_token": _state(settings).secret("control-token"),
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": [roles.HUB_ADMIN, roles.ADMIN],

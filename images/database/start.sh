@@ -1,8 +1,9 @@
 #!/bin/sh
 # Starts PostgreSQL; on an empty volume it first makes the databases of the hub and of control, each
-# with an owner that cannot see the other's. Passwords are files below $SECRETS.
+# with an owner that cannot see the other's. Passwords are files below $SECRETS, certificates in $TLS.
 set -eu
-: "${PGDATA:=/var/lib/postgresql/data/main}" "${SECRETS:=/var/run/himalia/secrets}"
+: "${PGDATA:=/var/lib/postgresql/data/main}" "${SECRETS:=/var/run/himalia/secrets}" \
+    "${TLS:=/var/run/himalia/tls}"
 PATH=$(echo /usr/lib/postgresql/*/bin):$PATH
 umask 077
 
@@ -11,12 +12,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     rm -rf "$new"
     initdb --pgdata="$new" --username=postgres --encoding=UTF8 --locale=C.UTF-8 --data-checksums \
         --auth-local=peer --auth-host=reject > /dev/null
-    # Nobody but the two owners, by password; this script comes by the socket, as `jovyan`.
-    cat > "$new/pg_hba.conf" <<RULES
-local all postgres peer map=image
-host himalia himalia all scram-sha-256
-host jupyterhub jupyterhub all scram-sha-256
-RULES
+    # This script comes by the socket, as `jovyan`.
+    echo 'local all postgres peer map=image' > "$new/pg_hba.conf"
     echo "image $(id -un) postgres" > "$new/pg_ident.conf"
     pg_ctl --pgdata="$new" --silent --wait --log=/tmp/first-start.log \
         --options="-c listen_addresses='' -k /tmp" start
@@ -31,4 +28,17 @@ SQL
     pg_ctl --pgdata="$new" --silent --wait --mode=fast stop
     mv "$new" "$PGDATA"
 fi
-exec postgres -D "$PGDATA" -k /tmp -c listen_addresses='*' -c log_connections=off "$@"
+# Nobody but the two owners, by password; with certificates, by TLS and with one of their own too.
+kind=host certificate=
+if [ -e "$TLS/tls.key" ]; then
+    kind=hostssl certificate=clientcert=verify-ca
+    set -- -c ssl=on -c ssl_min_protocol_version=TLSv1.2 -c ssl_ca_file="$TLS/ca.crt" \
+        -c ssl_cert_file="$TLS/tls.crt" -c ssl_key_file="$TLS/tls.key" "$@"
+fi
+cat > /tmp/pg_hba.conf <<RULES
+local all postgres peer map=image
+$kind himalia himalia all scram-sha-256 $certificate
+$kind jupyterhub jupyterhub all scram-sha-256 $certificate
+RULES
+exec postgres -D "$PGDATA" -k /tmp -c listen_addresses='*' -c log_connections=off \
+    -c hba_file=/tmp/pg_hba.conf "$@"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -25,14 +26,18 @@ class NotTold(Exception):
 
 
 async def follow(
-    api_url: str, token: str, *, on_server: Callable[[str], None] | None = None
+    api_url: str,
+    token: str,
+    *,
+    on_server: Callable[[str], None] | None = None,
+    ssl_options: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
-    """Yield :data:`CONNECTED`, and then names of users whose rights changed.
-
-    A server's token hears of its own user, who is called ``*``; a service's of everybody.
+    """Yield :data:`CONNECTED`, and then names of users whose rights changed: of everybody's with a
+    service's token; with a server's of its own user's, who is called ``*``.
 
     :param api_url: the hub's, ending in ``/hub/api``.
     :param on_server: is told, as JSON, of servers that begin and end; services alone hear of them.
+    :param ssl_options: certificates for a hub that takes no others.
     :raises NotTold: the hub ended it, is gone, or has no such address.
     """
     lines: asyncio.Queue[str] = asyncio.Queue(_MOST_WAITING)
@@ -51,6 +56,7 @@ async def follow(
         request_timeout=0,
         connect_timeout=5,
         follow_redirects=False,
+        ssl_options=ssl_options,
     )
     client = AsyncHTTPClient(force_instance=True)
     ending = asyncio.ensure_future(client.fetch(request, raise_error=True))

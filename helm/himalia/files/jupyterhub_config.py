@@ -42,7 +42,9 @@ def _other_dns(dns):
 c.JupyterHub.base_url = _hub["baseUrl"]
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = f"http://hub.{_release['namespace']}:8081"
-c.ConfigurableHTTPProxy.api_url = "http://proxy-api:8001"
+_tls = "/var/run/himalia/tls" if _values["internalTls"] else ""
+_proxy_api = f"https://proxy-api.{_release['namespace']}:8001"
+c.ConfigurableHTTPProxy.api_url = _proxy_api if _tls else "http://proxy-api:8001"
 _set(c.JupyterHub, db_url=_secret("hub-url"))
 _set(
     c.Himalia,
@@ -63,6 +65,8 @@ _is_nfs = _storage["type"] == "nfs"
 _set(
     c.Kubernetes,
     release_namespace=_release["namespace"],
+    tls_folder=_tls,
+    self_test=f"helm test {_release['name']} --namespace {_release['namespace']}",
     prefix=_values["namespaces"]["prefix"],
     on_home=_values["namespaces"]["onUserDeleted"],
     sessions_role=f"{_release['namespace']}-{_release['name']}-sessions",

@@ -30,7 +30,15 @@ labels:
 annotations:
   # Pods are made anew when what they read at their start has changed.
   checksum/config: {{ include "himalia.told" $root | sha256sum }}
+  {{- include "himalia.tlsChecksum" $root | nindent 2 }}
   {{- with $own.annotations }}{{ toYaml . | nindent 2 }}{{ end }}
+{{- end }}
+
+{{- /* Of the certificates that a pod has read at its start. */}}
+{{- define "himalia.tlsChecksum" -}}
+{{- with include "himalia.tlsStamp" . -}}
+checksum/tls: {{ sha256sum . }}
+{{- end -}}
 {{- end }}
 
 {{- define "himalia.image" -}}
@@ -119,6 +127,7 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
   "dns" .Values.networkPolicy.dns
   "release" (dict "name" .Release.Name "namespace" .Release.Namespace)
   "pullSecret" $pull
+  "internalTls" .Values.internalTls.enabled
   | toJson -}}
 {{- end }}
 
@@ -151,16 +160,102 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
             {{- range . }}
             - {key: {{ . }}, path: {{ . }}}
             {{- end }}
+            {{- if not $root.Values.database.bundled }}
+            {{- with $root.Values.database.external.ca }}
+            - {key: {{ . }}, path: database-ca.crt}
+            {{- end }}
+            {{- end }}
       {{- end }}
+{{- include "himalia.tlsVolume" (list $root (index . 3)) }}
 - name: state
   emptyDir: {}
 - name: tmp
   emptyDir: {}
 {{- end }}
 
+{{- /* A part's key and certificate, as a volume: (list $ "component"). */}}
+{{- define "himalia.tlsVolume" -}}
+{{- $root := index . 0 -}}
+{{- if $root.Values.internalTls.enabled }}
+- name: tls
+  secret:
+    secretName: {{ include "himalia.tlsSecretName" . }}
+    defaultMode: 0440
+    items:
+      {{- range list "tls.key" "tls.crt" "ca.crt" }}
+      - {key: {{ . }}, path: {{ . }}}
+      {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "himalia.tlsMount" -}}
+{{- if .Values.internalTls.enabled }}
+- {name: tls, mountPath: /var/run/himalia/tls, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "himalia.tlsSecretName" -}}
+{{- $root := index . 0 -}}
+{{ $root.Values.internalTls.existing | default "himalia-tls" }}-{{ index . 1 }}
+{{- end }}
+
+{{- /* Where other parts find the hub. */}}
+{{- define "himalia.hubUrl" -}}
+{{- if .Values.internalTls.enabled -}}
+https://hub.{{ .Release.Namespace }}:8444
+{{- else -}}
+http://hub:8081
+{{- end -}}
+{{- end }}
+
+{{- /* When certificates were made, so that pods are made anew with new ones. */}}
+{{- define "himalia.tlsStamp" -}}
+{{- if and .Values.internalTls.enabled (not .Values.internalTls.existing) -}}
+{{ (include "himalia.tls" . | fromJson).made }}
+{{- end -}}
+{{- end }}
+
+{{- /* All keys and certificates, made once in a rendering: those that are there are taken, unless
+  they are to be renewed. `made` is when, in seconds since 1970. */}}
+{{- define "himalia.tls" -}}
+{{- $root := . -}}
+{{- if not (hasKey .Values "madeTls") -}}
+{{- $found := lookup "v1" "Secret" .Release.Namespace "himalia-tls-authority" | default dict -}}
+{{- $old := $found.data | default dict -}}
+{{- $now := now | unixEpoch | int64 -}}
+{{- $day := 86400 -}}
+{{- $ca := dict -}}
+{{- if index $old "ca.key" -}}
+{{- $ca = buildCustomCert (index $old "ca.crt") (index $old "ca.key") -}}
+{{- else -}}
+{{- $ca = genCAWithKey (printf "himalia %s" .Release.Namespace) 7300 (genPrivateKey "ecdsa") -}}
+{{- end -}}
+{{- $made := index $old "made" | default "" | b64dec | default "0" | int64 -}}
+{{- $isOld := gt (sub $now $made) (mul .Values.internalTls.renewAfterDays $day) -}}
+{{- $parts := dict -}}
+{{- range $part, $names := dict "hub" (list "hub") "control" (list "control") "namespaces" (list "namespaces") "proxy" (list "proxy-api" "proxy-public") "database" (list "database") "test" (list "test") -}}
+{{- $kept := (lookup "v1" "Secret" $root.Release.Namespace (printf "himalia-tls-%s" $part) | default dict).data | default dict -}}
+{{- if and (index $kept "tls.key") (not $isOld) -}}
+{{- $_ := set $parts $part (dict "key" (index $kept "tls.key") "crt" (index $kept "tls.crt")) -}}
+{{- else -}}
+{{- $all := list -}}
+{{- range $names -}}
+{{- $all = concat $all (list . (printf "%s.%s" . $root.Release.Namespace) (printf "%s.%s.svc" . $root.Release.Namespace)) -}}
+{{- end -}}
+{{- $cert := genSignedCertWithKey (printf "himalia %s" $part) (list) $all (int $root.Values.internalTls.validDays) $ca (genPrivateKey "ecdsa") -}}
+{{- $_ := set $parts $part (dict "key" ($cert.Key | b64enc) "crt" ($cert.Cert | b64enc)) -}}
+{{- end -}}
+{{- end -}}
+{{- $when := ternary $now $made $isOld -}}
+{{- $_ := set .Values "madeTls" (dict "ca" (dict "crt" ($ca.Cert | b64enc) "key" ($ca.Key | b64enc)) "parts" $parts "made" ($when | toString)) -}}
+{{- end -}}
+{{- .Values.madeTls | toJson -}}
+{{- end }}
+
 {{- define "himalia.mounts" -}}
 - {name: config, mountPath: /etc/himalia, readOnly: true}
 - {name: secrets, mountPath: /var/run/himalia/secrets, readOnly: true}
+{{- include "himalia.tlsMount" . }}
 - {name: state, mountPath: /var/lib/himalia}
 - {name: tmp, mountPath: /tmp}
 {{- end }}

@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
+from tornado.web import Application
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -43,6 +45,7 @@ from himalia_hub.control.team import Site, Team
 from himalia_hub.control.tokens import Tokens
 from himalia_hub.control.works import Works, machine
 from himalia_hub.hosts import binds_cookies
+from himalia_hub.kubernetes.inner_tls import inner_tls
 from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.roles import SERVICE
 from himalia_hub.settings import Himalia
@@ -93,11 +96,13 @@ class Control:
         self._binds_cookies = binds_cookies(c)
         self._template_paths = tuple(c.JupyterHub.get("template_paths", ()))
         self._kubernetes = None if settings.is_machine else Kubernetes(config=c)
+        self._tls = inner_tls(self._kubernetes) if self._kubernetes else None
         self._port = self._chosen_port()
         self._prefix = os.environ.get("JUPYTERHUB_SERVICE_PREFIX") or _PREFIX
         api_url = os.environ.get("JUPYTERHUB_API_URL") or "http://127.0.0.1:8081/hub/api"
         # An old process's environment may be of an old hub; the secret on disk is what counts.
-        self._hub = HubApi(api_url, state.secret("control-token"))
+        ask_with = self._tls.client() if self._tls else None
+        self._hub = HubApi(api_url, state.secret("control-token"), ask_with)
         self._rolls = Rolls(self._hub)
         self._kinds = load_kinds()
         self._works: Works | None = None
@@ -261,16 +266,18 @@ class Control:
         application = hub_application(
             handlers, api, gate, cookie_secret=self._state.secret("control-cookies")
         )
-        server = HTTPServer(
-            application,
-            max_body_size=4 * BODY_LIMIT,
-            body_timeout=_SLOW_BODY_SECONDS,
-            idle_connection_timeout=300,
-        )
+        server = _server(application)
         server.add_socket(listening)
-        stack.push_async_callback(server.close_all_connections)
+        servers = [server]
+        if self._tls is not None and self._kubernetes is not None:
+            # For other parts of the hub; users' pods have no certificates.
+            servers.append(_server(application, self._tls.server()))
+            servers[-1].listen(self._kubernetes.control_tls_port)
+        for one in servers:
+            stack.push_async_callback(one.close_all_connections)
         stack.push_async_callback(self._answered, gate)
-        stack.callback(server.stop)
+        for one in servers:
+            stack.callback(one.stop)
 
     def _routes(self) -> tuple[Any, ...]:
         return (*table(self._kinds.values()), *admin_table())
@@ -305,6 +312,7 @@ class Control:
             cache_max_age=_COOKIE_SECONDS,
             cookie_host_prefix_enabled=self._binds_cookies,
             allow_token_in_url=False,
+            **(self._tls.files() if self._tls else {}),
         )
         gate.auth = auth
         return page_handlers(auth=auth, base=self._prefix, template_paths=self._template_paths)
@@ -354,3 +362,13 @@ class Control:
             handler.on_connection_close()
         while self._answering and time.monotonic() < end:  # noqa: ASYNC110 - a count that many change
             await asyncio.sleep(0.02)
+
+
+def _server(application: Application, tls: ssl.SSLContext | None = None) -> HTTPServer:
+    return HTTPServer(
+        application,
+        ssl_options=tls,
+        max_body_size=4 * BODY_LIMIT,
+        body_timeout=_SLOW_BODY_SECONDS,
+        idle_connection_timeout=300,
+    )

@@ -74,7 +74,8 @@ class Team:
             settings=self._local(settings),
         )
         sessions = Sessions(hub=hub, rolls=rolls, team=team, rules=_rules(settings))
-        self.service.hub = LocalHub(team=team, sessions=sessions, broker=Broker(hub.url, hub.token))
+        broker = Broker(hub.url, hub.token, hub.ssl_options)
+        self.service.hub = LocalHub(team=team, sessions=sessions, broker=broker)
         self.administration: Administration = LocalAdministration(
             parts=self.service.parts,
             team=team,

@@ -257,7 +257,12 @@ class Tokens:
         while True:
             pause = _AGAIN_SECONDS
             try:
-                async for name in follow(self._hub.url, self._hub.token, on_server=on_server):
+                async for name in follow(
+                    self._hub.url,
+                    self._hub.token,
+                    on_server=on_server,
+                    ssl_options=self._hub.ssl_options,
+                ):
                     if name == CONNECTED:
                         # What changed before was not told.
                         self.forget("*")

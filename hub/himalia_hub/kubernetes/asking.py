@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import httpx
@@ -19,11 +20,12 @@ _SILENT = (
 class Namespaces:
     """Asks the process that makes them."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, tls: ssl.SSLContext | None = None) -> None:
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
             timeout=_TIMEOUT,
+            verify=tls or True,
             trust_env=False,
         )
 
@@ -34,8 +36,8 @@ class Namespaces:
     async def ensure(self, owner: str, user: str) -> str:
         """Have an owner's namespace be as it should be, and return its name.
 
-        :raises Conflict: a namespace of that name is somebody else's, or just ends.
-        :raises Unavailable: it cannot be had now.
+        :raises Conflict: a namespace of that name is somebody else's.
+        :raises Unavailable: it cannot be had now, or just ends.
         """
         said = await self._ask("PUT", f"/namespaces/{owner}", {"user": user})
         return str(said["namespace"])

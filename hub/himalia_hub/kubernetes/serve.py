@@ -6,6 +6,8 @@ import asyncio
 import hmac
 import logging
 import signal
+import socket
+import ssl
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from himalia.core.errors import HimaliaError, InvalidInput, NotFound, Unauthenti
 from himalia.core.names import is_owner_id
 from himalia_hub.kubernetes.bundle import Tenant
 from himalia_hub.kubernetes.cluster import Cluster
+from himalia_hub.kubernetes.inner_tls import inner_tls
 from himalia_hub.kubernetes.reconcile import Reconciler
 from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.kubernetes.storage import Storage
@@ -64,17 +67,32 @@ async def _serve(start: Start, himalia: Himalia, settings: Kubernetes, token: st
         stack.push_async_callback(cluster.close)
         storage = Storage(settings, cluster, retired_days=himalia.retired_days)
         reconciler = Reconciler(settings, cluster, storage)
-        server = HTTPServer(application(reconciler, token), max_body_size=_BODY_BYTES)
+        stack.push_async_callback(reconciler.close)
+        tls = inner_tls(settings)
         port = settings.namespaces_port if start.port is None else start.port
         sockets = bind_sockets(port, start.host)
-        server.add_sockets(sockets)
-        stack.push_async_callback(server.close_all_connections)
-        stack.callback(server.stop)
+        _listen(stack, application(reconciler, token), sockets, tls.server() if tls else None)
+        if tls is not None:
+            # A node that asks whether this lives has no certificate.
+            looked_at = bind_sockets(settings.health_port, start.host)
+            _listen(stack, web.Application(_health(reconciler, token)), looked_at)
         if settings.repair_seconds > 0:
             repairing = asyncio.create_task(_repair(reconciler, settings.repair_seconds))
             stack.callback(repairing.cancel)
         _log.info("makes namespaces, at port %d", sockets[0].getsockname()[1])
         await told.wait()
+
+
+def _listen(
+    stack: AsyncExitStack,
+    application: web.Application,
+    sockets: list[socket.socket],
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    server = HTTPServer(application, ssl_options=tls, max_body_size=_BODY_BYTES)
+    server.add_sockets(sockets)
+    stack.push_async_callback(server.close_all_connections)
+    stack.callback(server.stop)
 
 
 async def _repair(reconciler: Reconciler, every_seconds: float) -> None:
@@ -94,13 +112,17 @@ def application(reconciler: Reconciler, token: str) -> web.Application:
     parts = {"reconciler": reconciler, "token": token}
     return web.Application(
         [
-            (r"/health/live", _Live),
-            (r"/health/ready", _Ready, parts),
+            *_health(reconciler, token),
             (r"/namespaces", _Namespaces, parts),
             (r"/namespaces/([^/]+)", _Namespace, parts),
         ],
         log_function=lambda _: None,
     )
+
+
+def _health(reconciler: Reconciler, token: str) -> list[Any]:
+    parts = {"reconciler": reconciler, "token": token}
+    return [(r"/health/live", _Live), (r"/health/ready", _Ready, parts)]
 
 
 class _Handler(PlainHandler):

@@ -187,16 +187,50 @@ class Kubernetes(Configurable):
     ).tag(config=True)
 
     namespaces_url = Unicode(
-        "http://namespaces:8400",
-        help="""Where the hub and control find the process that makes namespaces.""",
+        help="""Where the hub and control find the process that makes namespaces. By default
+        ``http://namespaces:8400``, and ``https`` with ``tls_folder``.""",
     ).tag(config=True)
 
     control_url = Unicode(
         help="""Where sessions, jobs and the proxy find control. By default
         ``http://control.<release_namespace>:8300``.""",
     ).tag(config=True)
+    control_parts_url = Unicode(
+        help="""Where the proxy and the hub find control. By default ``control_url``; with
+        ``tls_folder`` it is ``https://control.<release_namespace>:8443``.""",
+    ).tag(config=True)
+
+    hub_parts_url = Unicode(
+        help="""Where the proxy and control find the hub, with ``tls_folder``. By default
+        ``https://hub.<release_namespace>:8444``.""",
+    ).tag(config=True)
+
+    tls_folder = Unicode(
+        "",
+        help="""Folder with ``tls.key``, ``tls.crt`` and ``ca.crt`` of one part of the hub. Where it
+        is set, the proxy, the hub, control and the process that makes namespaces speak to each
+        other by TLS, each with a certificate of that authority; users' pods have none, and ports of
+        their own. Empty: parts speak without TLS.""",
+    ).tag(config=True)
+
 
     control_port = Int(8300, help="""Port that control listens on.""").tag(config=True)
+    control_tls_port = Int(
+        8443,
+        help="""Port that control listens on for other parts of the hub, with ``tls_folder``.
+        """,
+    ).tag(config=True)
+
+    hub_tls_port = Int(
+        8444, help="""Port that the hub listens on for other parts of it, with ``tls_folder``."""
+    ).tag(config=True)
+
+    health_port = Int(
+        8401,
+        help="""Port that the process that makes namespaces says on whether it lives, with
+        ``tls_folder``: nodes have no certificate.""",
+    ).tag(config=True)
+
 
     namespaces_port = Int(
         8400, help="""Port that the process that makes namespaces listens on."""
@@ -242,6 +276,26 @@ class Kubernetes(Configurable):
             "services.loadbalancers": "0",
             "services.nodeports": "0",
         }
+
+    @default("namespaces_url")
+    def _default_namespaces_url(self) -> str:
+        if self.tls_folder:
+            return f"https://namespaces.{self.release_namespace}:{self.namespaces_port}"
+        return f"http://namespaces:{self.namespaces_port}"
+
+    @default("control_parts_url")
+    def _default_control_parts_url(self) -> str:
+        if self.tls_folder:
+            return f"https://control.{self.release_namespace}:{self.control_tls_port}"
+        return str(self.control_url)
+
+    @default("hub_parts_url")
+    def _default_hub_parts_url(self) -> str:
+        return f"https://hub.{self.release_namespace}:{self.hub_tls_port}"
+
+    @default("self_test")
+    def _default_self_test(self) -> str:
+        return f"helm test himalia --namespace {self.release_namespace}"
 
     @default("limits")
     def _default_limits(self) -> dict[str, dict[str, str]]:

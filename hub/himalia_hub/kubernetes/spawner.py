@@ -9,7 +9,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from himalia_hub.failures import NotStarted, ended
 from himalia_hub.kubernetes import pods, starting
 from himalia_hub.kubernetes.asking import Namespaces
 from himalia_hub.kubernetes.bundle import CLAIM, OWNER, PART_OF, SESSION_ACCOUNT
+from himalia_hub.kubernetes.inner_tls import InnerTls
 from himalia_hub.kubernetes.profiles import offered, open_to
 from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.later import settings_of
@@ -95,7 +97,7 @@ class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
     @default("cmd")
     def _command(self) -> list[str]:
         # -P, -s: files and packages in the user's home must not stand for modules of the server's.
-        return [self.kubernetes.python, "-P", "-s", "-m", "jupyterhub.singleuser"]
+        return [self.kubernetes.python, "-P", "-s", "-m", "himalia.homes.start"]
 
     @default("working_dir")
     def _working_dir(self) -> str:
@@ -231,13 +233,12 @@ class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
     @override
     async def _ensure_namespace(self) -> None:
         token = State.of(self.himalia).secret("namespaces-token")
-        namespaces = Namespaces(self.kubernetes.namespaces_url, token)
         try:
+            settings = self.kubernetes
+            namespaces = _namespaces(settings.namespaces_url, token, settings.tls_folder)
             await namespaces.ensure(self.owner, self.user.name)
         except HimaliaError as error:
             raise NotStarted(error.message) from error
-        finally:
-            await namespaces.close()
 
     @override
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
@@ -302,6 +303,13 @@ class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
                 if text:
                     return str(text)
         return ""
+
+
+@cache
+def _namespaces(url: str, token: str, tls_folder: str) -> Namespaces:
+    """Return what asks for namespaces, one for all of the hub's starts."""
+    tls = InnerTls(Path(tls_folder)).client() if tls_folder else None
+    return Namespaces(url, token, tls)
 
 
 def _offer(spawner: HimaliaKubeSpawner) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from himalia.backends.kubernetes.settings import PodSettings
 from himalia_hub.control.works import Works
 from himalia_hub.kubernetes.asking import Namespaces
 from himalia_hub.kubernetes.bundle import CA_CONFIG, CLAIM, RUN_ACCOUNT
+from himalia_hub.kubernetes.inner_tls import client_of
 from himalia_hub.kubernetes.offers import Offers
 from himalia_hub.kubernetes.pods import HOME
 from himalia_hub.kubernetes.settings import Kubernetes
@@ -46,7 +47,7 @@ async def kubernetes(settings: Kubernetes, token: str) -> Works:
     async with AsyncExitStack() as stack:
         api = await Api.connect()
         stack.push_async_callback(api.close)
-        namespaces = Namespaces(settings.namespaces_url, token)
+        namespaces = Namespaces(settings.namespaces_url, token, client_of(settings))
         stack.push_async_callback(namespaces.close)
         return Works(
             grounds=ClusterGrounds(namespaces),
