@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from traitlets.config import Config
 
-from himalia.core.team import Notice
+from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
+
+if TYPE_CHECKING:
+    from himalia.core.team import Notice
 
 _DRAINING = "Nothing new starts for the moment; what runs goes on."
 
@@ -25,11 +29,12 @@ class Banner:
         self._path: Path | None = None
         self._seen: tuple[int, int] | None = None
         self._text = ""
+        self._following: asyncio.Task[None] | None = None
 
     def __call__(self, _: object) -> str:
         """Return the banner as HTML, which is empty where there is none."""
         if self._path is None:
-            self._path = State(Himalia(config=self._c).folder).notice
+            self._path = self._begin()
         try:
             found = self._path.stat()
             stamp = (found.st_mtime_ns, found.st_ino)
@@ -40,6 +45,17 @@ class Banner:
         except (OSError, ValueError):
             pass  # A page without the newest banner is better than none.
         return self._text
+
+    def _begin(self) -> Path:
+        """Return the file with the notice; where control is in another pod, have it written."""
+        settings = Himalia(config=self._c)
+        state = State.of(settings)
+        if not settings.is_machine:
+            from himalia_hub.kubernetes.herald import follow  # noqa: PLC0415 - a cluster's alone
+
+            following = follow(Kubernetes(config=self._c), state.prepare())
+            self._following = asyncio.get_running_loop().create_task(following)
+        return state.notice
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # A copy would go by a copy of the file's configuration.

@@ -108,7 +108,7 @@ async def test_every_answer_is_what_the_document_says(ask: Ask, estate: Estate) 
         schema = {**content["application/json"]["schema"], "components": described["components"]}
         Draft202012Validator(schema).validate(answer.json())
         seen.add(path)
-    assert len(seen) == 10, seen
+    assert len(seen) == 11, seen
 
 
 async def test_a_run_is_stopped_and_deleted(ask: Ask, estate: Estate) -> None:

@@ -12,15 +12,27 @@ from typing import Any, cast
 import pytest
 
 from himalia.core.administration import (
+    Admin,
     AuditQuery,
     EveryRunQuery,
     EveryWorkloadQuery,
     PersonQuery,
 )
+from himalia.core.errors import Forbidden
+from himalia.core.governing import LocalAdministration
+from himalia.core.isolation import Checked
 from himalia.core.model import Status
+from himalia.core.names import new_id
 from himalia.core.spec import Notification
-from himalia.core.team import By, Quota, ServerState
-from tests.servers.estate import BOSS, CHAIR, Estate
+from himalia.core.team import (
+    AuditEntry,
+    By,
+    IsolationFinding,
+    IsolationReport,
+    Quota,
+    ServerState,
+)
+from tests.servers.estate import AUDITOR, BOSS, CHAIR, Estate
 from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.stalls import allowed
 
@@ -149,3 +161,43 @@ async def test_a_page_costs_the_same_number_of_statements_whoever_is_on_it(
         await estate.run(await estate.workload(person), Status.SUCCEEDED)
     assert (await statements(BOSS), await statements(CHAIR)) == few
     assert max(map(max, few)) <= 12
+
+
+@pytest.mark.parametrize("admin", [BOSS, AUDITOR], ids=lambda admin: admin.name)
+async def test_076_admins_of_the_whole_hub_are_told_what_the_last_self_test_found(
+    estate: Estate, admin: Admin
+) -> None:
+    views = estate.administration.views
+    never = await views.isolation(admin)
+    assert (never.state, never.checked_at) == ("never", None)
+    assert "helm test himalia" in never.next_step
+    right = IsolationFinding(name="hub", title="the hub", is_open=True, is_right=True)
+    wrong = IsolationFinding(name="nfs", title="the homes", is_open=True, is_right=False)
+    for n, (report, state, word) in enumerate(
+        (
+            (IsolationReport(findings=(right,)), "apart", "after each change"),
+            (IsolationReport(findings=(right, wrong)), "open", "NetworkPolicies"),
+            (IsolationReport(error="No pod came up."), "failed", "nothing is known"),
+            (IsolationReport(), "failed", "nothing is known"),
+        )
+    ):
+        at = datetime(2026, 3, 1 + n, tzinfo=UTC)
+        entry = AuditEntry(id=new_id("aud"), at=at, actor="helm test", action="isolation.test")
+        await estate.store.team.checks.put(Checked(at=at, report=report), entry)
+        found = await views.isolation(admin)
+        assert (found.state, found.checked_at, found.report) == (state, at, report)
+        assert word in found.next_step
+        assert "helm test himalia" in found.next_step
+    assert len(await estate.log()) == 4
+
+
+async def test_029_group_admins_are_not_told_how_far_the_whole_hub_is_open(estate: Estate) -> None:
+    with pytest.raises(Forbidden):
+        await estate.administration.views.isolation(CHAIR)
+
+
+async def test_a_hub_that_is_on_no_cluster_has_nothing_to_try_out(estate: Estate) -> None:
+    elsewhere = LocalAdministration(
+        parts=estate.service.parts, team=estate.store.team, servers=estate.servers
+    )
+    assert (await elsewhere.views.isolation(BOSS)).state == "none"

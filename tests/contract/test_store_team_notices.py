@@ -12,9 +12,10 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import DBAPIError
 
 from himalia.core.administration import AuditQuery
+from himalia.core.isolation import Checked
 from himalia.core.model import Status
 from himalia.core.names import new_id
-from himalia.core.team import AuditEntry, Notice
+from himalia.core.team import AuditEntry, IsolationFinding, IsolationReport, Notice
 from himalia.store.base import Change, Store
 from himalia.store.team import Grant
 from himalia.store.team_tables import audit
@@ -32,6 +33,28 @@ async def test_the_notice_is_the_last_one(store: Store) -> None:
     assert await notices.get() == notice
     await notices.put(Notice())
     assert await notices.get() == Notice()
+
+
+async def test_the_self_test_of_isolation_is_the_last_one_and_all_are_in_the_log(
+    store: Store,
+) -> None:
+    checks = store.team.checks
+    assert await checks.last() is None
+    finding = IsolationFinding(name="nfs", title="the homes", is_open=True, is_right=False)
+    for n, report in enumerate(
+        (IsolationReport(findings=(finding,)), IsolationReport(error="No pod came up."))
+    ):
+        before = await store.team.lists.revision()
+        checked = Checked(at=NOW + timedelta(minutes=n), report=report)
+        await checks.put(checked, _entry(n, action="isolation.test"))
+        assert await checks.last() == checked
+        assert await store.team.lists.revision() > before
+    page = await store.team.notices.audit(AuditQuery(search="isolation"), None)
+    assert len(page.items) == 2
+    # A line that cannot be written leaves the report before.
+    with pytest.raises(Exception, match=r"(?i)unique|integrity"):
+        await checks.put(Checked(at=NOW, report=IsolationReport()), page.items[0])
+    assert await checks.last() == checked
 
 
 async def test_while_draining_nothing_new_starts(store: Store, make: Any) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import async_playwright
 
 from tests.servers.chart import HelmFailed, Release
-from tests.servers.cluster import Cluster, Estate
+from tests.servers.chromium import FLAGS, chromium
+from tests.servers.cluster import ROOT
 from tests.servers.notebooks import notebook
 from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import Visitor
@@ -22,22 +24,9 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(900),
 ]
+SCREENSHOTS = ROOT / "test-results/screenshots"
 _ENDED = {"succeeded", "failed", "stopped", "lost", "cancelled"}
 _LOOK_SECONDS = 0.5
-
-
-@pytest.fixture(scope="module")
-def release(cluster: Cluster, cluster_estate: Estate) -> Iterator[Release]:
-    made = Release(cluster, cluster_estate.export("chart"))
-    made.make()
-    try:
-        try:
-            made.put("install")
-        except HelmFailed as error:
-            raise AssertionError(f"{error}\n{made.troubles()}") from error
-        yield made
-    finally:
-        made.remove()
 
 
 class User:
@@ -105,11 +94,20 @@ async def until(is_so: Callable[[], Any], told: Callable[[], str] = str) -> None
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def alice(release: Release) -> AsyncIterator[User]:
     async with Visitor(release.url, "alice") as visitor:
-        await visitor.log_in(release.secret("login-password"))
+        await visitor.log_in(release.password)
         made = await visitor.ask("POST", "/hub/api/users/alice/tokens", json={})
         user = User(release, visitor, made.json()["token"])
         await user.start()
         yield user
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def boss(release: Release) -> AsyncIterator[User]:
+    """The administrator."""
+    async with Visitor(release.url, "admin") as visitor:
+        await visitor.log_in(release.secret("admin-password"))
+        made = await visitor.ask("POST", "/hub/api/users/admin/tokens", json={})
+        yield User(release, visitor, made.json()["token"])
 
 
 async def test_the_defaults_end_in_a_login_page(release: Release) -> None:
@@ -149,7 +147,49 @@ async def test_a_session_and_a_job_have_one_image_and_one_home(alice: User) -> N
     assert pod["spec"]["automountServiceAccountToken"] is False
 
 
-async def test_076_the_charts_own_test_finds_users_apart(release: Release) -> None:
+async def test_an_announcement_is_on_the_hubs_pages_within_seconds(
+    release: Release, boss: User
+) -> None:
+    for banner, shown in (("Down <at> noon", "Down &lt;at&gt; noon"), ("", "")):
+        await boss.ask("PATCH", "admin/notice", json={"banner": banner})
+        async with Visitor(release.url) as visitor:
+
+            async def is_told(visitor: Visitor = visitor, shown: str = shown) -> bool:
+                page = (await visitor.enter("/hub/login")).text
+                return shown in page if shown else "announcement alert" not in page
+
+            await until(is_told)
+
+
+async def isolation(boss: User) -> dict[str, Any]:
+    """Return what the admin page has of isolation, once asked of REST."""
+    return dict(await boss.ask("GET", "admin/isolation"))
+
+
+async def seen(boss: User, words: str) -> str:
+    """Open the admin page in a browser, and return what it says of isolation."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        try:
+            page = await browser.new_page(viewport={"width": 1360, "height": 1100})
+            page.set_default_timeout(PATIENCE_SECONDS * 1000)
+            await page.goto(f"{boss.release.url}/services/himalia/")
+            await page.get_by_label("Username").fill(boss.name)
+            await page.get_by_label("Password").fill(boss.release.secret("admin-password"))
+            await page.get_by_role("button", name="Sign in").click()
+            box = page.get_by_role("region", name="Isolation")
+            await box.get_by_text(words, exact=True).wait_for()
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            await page.screenshot(path=SCREENSHOTS / f"{words.lower().replace(' ', '-')}.png")
+            return await box.inner_text()
+        finally:
+            await browser.close()
+
+
+async def test_076_the_charts_own_test_finds_users_apart(release: Release, boss: User) -> None:
+    never = await isolation(boss)
+    assert never["state"] == "never"
+    assert f"helm test {release.name} --namespace {release.namespace}" in never["next_step"]
     before = release.users()
     try:
         said = await asyncio.to_thread(release.helm, "test", release.name, "--logs")
@@ -160,6 +200,12 @@ async def test_076_the_charts_own_test_finds_users_apart(release: Release) -> No
     assert len(lines) == 14, said
     assert sum(line.endswith(": reached") for line in lines) == 3, said
     assert set(release.users()) <= set(before)
+    # What it found is on the admin page, green.
+    found = await isolation(boss)
+    assert (found["state"], len(found["report"]["findings"])) == ("apart", 14)
+    words = await seen(boss, "Users are apart")
+    assert words.count("right ") + words.count("right\n") == 14, words
+    assert "wrong" not in words
 
 
 async def test_078_an_upgrade_keeps_secrets_sessions_and_jobs(alice: User) -> None:
@@ -206,12 +252,20 @@ async def test_078_an_upgrade_keeps_secrets_sessions_and_jobs(alice: User) -> No
 
 
 async def test_076_the_charts_own_test_finds_users_who_are_not(
-    release: Release,
+    release: Release, boss: User
 ) -> None:
     with pytest.raises(HelmFailed):
         await asyncio.to_thread(release.helm, "test", release.name)
     said = release.cluster.kubectl("logs", "test-isolation", "--namespace", release.namespace)
     assert "WRONG  the cluster's API server: reached" in said
+    found = await isolation(boss)
+    wrong = {one["name"] for one in found["report"]["findings"] if not one["is_right"]}
+    assert found["state"] == "open"
+    assert "api-server" in wrong
+    words = await seen(boss, "Users are not apart")
+    assert "the cluster's API server: reached" in words
+    log = (await boss.ask("GET", "admin/audit", params={"search": "isolation.test"}))["items"]
+    assert [len(one["details"]["wrong"]) for one in log] == [len(wrong), 0]
 
 
 async def test_077_accounts_may_do_what_their_parts_do_and_no_more(release: Release) -> None:

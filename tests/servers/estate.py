@@ -143,7 +143,11 @@ async def opened(address: str, home: Path) -> AsyncIterator[Estate]:
             servers=servers,
             told=told,
             administration=LocalAdministration(
-                parts=service.parts, team=store.team, servers=servers, announce=tell
+                parts=service.parts,
+                team=store.team,
+                servers=servers,
+                announce=tell,
+                self_test="helm test himalia",
             ),
         )
     finally:

@@ -39,6 +39,7 @@ from himalia_hub.admin.page import page_handlers
 from himalia_hub.control.handlers import Gate, hub_application, hub_handlers
 from himalia_hub.control.health import Live, Metrics, Numbers, Ready
 from himalia_hub.control.hub_api import HubApi
+from himalia_hub.control.parts import part_handlers
 from himalia_hub.control.predecessor import announce_self, take_over
 from himalia_hub.control.roll import Rolls
 from himalia_hub.control.team import Site, Team
@@ -193,6 +194,7 @@ class Control:
             holder=f"control-{name}",
             places=Places(home=self._state.folder / folder),
             works=await self._found(),
+            self_test=self._kubernetes.self_test if self._kubernetes else "",
         )
 
     async def _open(self, port: int) -> None:
@@ -258,6 +260,7 @@ class Control:
         handlers = [
             *self._page(gate),
             *self._health(gate, api),
+            *self._parts(),
             *hub_handlers(self._routes(), api, gate, base=self._prefix),
         ]
         if self._prefix != _PREFIX:
@@ -316,6 +319,11 @@ class Control:
         )
         gate.auth = auth
         return page_handlers(auth=auth, base=self._prefix, template_paths=self._template_paths)
+
+    def _parts(self) -> list[Any]:
+        if self._kubernetes is None:
+            return []
+        return part_handlers(_PREFIX, lambda: self._ready().store.team, self._state)
 
     def _health(self, gate: Gate, api: Api) -> list[Any]:
         async def store() -> str | None:

@@ -48,6 +48,8 @@ class Site:
     holder: str
     places: Places
     works: Works
+    self_test: str = ""
+    """Command that has isolation tried out, where there is one."""
 
 
 class Team:
@@ -81,6 +83,7 @@ class Team:
             team=team,
             servers=HubServers(hub=hub, sessions=sessions),
             announce=self._announce,
+            self_test=site.self_test,
         )
         self.roll_call = RollCall(
             hub=hub,

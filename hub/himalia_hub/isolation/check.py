@@ -17,6 +17,7 @@ from himalia.core.names import owner_id
 from himalia_hub.isolation.places import OPEN, TITLES, neighbour, probe, targets
 from himalia_hub.isolation.probe import Finding
 from himalia_hub.kubernetes.asking import Namespaces
+from himalia_hub.kubernetes.inner_tls import client_of
 from himalia_hub.kubernetes.settings import Kubernetes
 
 _NAME = "isolation-check"
@@ -141,6 +142,6 @@ async def check(settings: Kubernetes, token: str, store_url: str) -> list[Verdic
     async with AsyncExitStack() as stack:
         api = await Api.connect()
         stack.push_async_callback(api.close)
-        namespaces = Namespaces(settings.namespaces_url, token)
+        namespaces = Namespaces(settings.namespaces_url, token, client_of(settings))
         stack.push_async_callback(namespaces.close)
         return await Check(settings, api, namespaces).run(store_url)

@@ -192,7 +192,7 @@ class Kubernetes(Configurable):
     ).tag(config=True)
 
     control_url = Unicode(
-        help="""Where sessions, jobs and the proxy find control. By default
+        help="""Where sessions and jobs find control. By default
         ``http://control.<release_namespace>:8300``.""",
     ).tag(config=True)
     control_parts_url = Unicode(
@@ -253,6 +253,11 @@ class Kubernetes(Configurable):
         "himalia-runs",
         help="""ClusterRole that control has in each user's namespace, and nowhere else.""",
     ).tag(config=True)
+    self_test = Unicode(
+        help="""Command that sees whether users are apart; the admin page shows it as the next step.
+        By default ``helm test himalia --namespace <release_namespace>``.""",
+    ).tag(config=True)
+
 
     repair_seconds = Float(
         600.0,

@@ -17,6 +17,7 @@ from himalia.core.service import Query
 from himalia.core.team import (
     AuditEntry,
     By,
+    Isolation,
     Notice,
     Orphan,
     Overview,
@@ -112,6 +113,13 @@ class Views(ABC):
     @abstractmethod
     async def audit(self, admin: Admin, query: AuditQuery) -> Page[AuditEntry]:
         """Return a page of who did what."""
+
+    @abstractmethod
+    async def isolation(self, admin: Admin) -> Isolation:
+        """Return what the last self-test of isolation found.
+
+        :raises Forbidden: only who sees everybody may know.
+        """
 
     @abstractmethod
     def changes(self, admin: Admin) -> AsyncIterator[int]:

@@ -30,7 +30,8 @@ async def announce_nothing(_: Notice) -> None:
 class LocalAdministration(Administration):
     """Over the parts of the local service, what the store keeps of a team, and the hub's servers.
 
-    `announce` is told of each new notice once it is stored.
+    `announce` is told of each new notice once it is stored; `self_test` is the command that has
+    isolation tried out, where there is one.
     """
 
     def __init__(
@@ -40,8 +41,11 @@ class LocalAdministration(Administration):
         team: TeamStore,
         servers: Servers,
         announce: Announce = announce_nothing,
+        self_test: str = "",
     ) -> None:
-        office = Office(parts=parts, team=team, servers=servers, announce=announce)
+        office = Office(
+            parts=parts, team=team, servers=servers, announce=announce, self_test=self_test
+        )
         self.views = LocalViews(office)
         self.acts = LocalActs(office)
         self.orphans = LocalOrphans(office)

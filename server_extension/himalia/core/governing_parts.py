@@ -39,6 +39,8 @@ class Office:
     team: TeamStore
     servers: Servers
     announce: Announce
+    self_test: str = ""
+    """Command that has isolation tried out; empty where there is nothing to try."""
 
     async def owners(self, admin: Admin) -> frozenset[str] | None:
         """Return whose things an admin sees; None means everybody's."""

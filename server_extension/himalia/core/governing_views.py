@@ -17,10 +17,20 @@ from himalia.core.administration import (
     PersonQuery,
     Views,
 )
+from himalia.core.errors import Forbidden
 from himalia.core.governing_parts import Office
+from himalia.core.isolation import judged
 from himalia.core.local_parts import shown
 from himalia.core.model import Page
-from himalia.core.team import AuditEntry, Overview, Person, PersonRow, RunRow, WorkloadRow
+from himalia.core.team import (
+    AuditEntry,
+    Isolation,
+    Overview,
+    Person,
+    PersonRow,
+    RunRow,
+    WorkloadRow,
+)
 
 _LOOK_SECONDS = 1.0
 _STILL_SECONDS = 5.0
@@ -89,6 +99,12 @@ class LocalViews(Views):
     @override
     async def audit(self, admin: Admin, query: AuditQuery) -> Page[AuditEntry]:
         return await self._office.team.notices.audit(query, await self._office.owners(admin))
+
+    @override
+    async def isolation(self, admin: Admin) -> Isolation:
+        if admin.groups is not None:
+            raise Forbidden("Only who administers the whole hub may see this.")
+        return judged(await self._office.team.checks.last(), self._office.self_test)
 
     @override
     async def changes(self, admin: Admin) -> AsyncIterator[int]:

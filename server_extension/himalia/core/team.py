@@ -215,6 +215,37 @@ class Overview(Model):
     notice: Notice
 
 
+class IsolationFinding(Model):
+    """One thing that the self-test of isolation tried from a user's place."""
+
+    name: Annotated[str, Field(max_length=100)]
+    title: Annotated[str, Field(max_length=200)]
+    """It, in words."""
+    is_open: bool
+    """Whether it was reached."""
+    is_right: bool
+    """Whether that is as it should be."""
+
+
+class IsolationReport(Model):
+    """What a self-test of isolation found."""
+
+    findings: Annotated[tuple[IsolationFinding, ...], Field(max_length=100)] = ()
+    error: Annotated[str, Field(max_length=2000)] = ""
+    """Why it came to no end, if it did not."""
+
+
+class Isolation(Model):
+    """Whether users were found apart from each other and from the cluster, and what to do now."""
+
+    state: Literal["none", "never", "apart", "open", "failed"] = "none"
+    """``none`` where this hub is not on a cluster; ``failed`` where the last test came to no end.
+    """
+    checked_at: AwareDatetime | None = None
+    report: IsolationReport | None = None
+    next_step: str = ""
+
+
 class Transfer(Model):
     """Whom workloads go to."""
 

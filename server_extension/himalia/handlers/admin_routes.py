@@ -6,7 +6,7 @@ from functools import partial
 
 from himalia.core.errors import Conflict
 from himalia.core.model import Run
-from himalia.core.team import Notice, Overview, Quota, Transfer
+from himalia.core.team import Isolation, Notice, Overview, Quota, Transfer
 from himalia.handlers import operations_admin as admin
 from himalia.handlers import operations_rules as rules
 from himalia.handlers.admin_parameters import (
@@ -47,6 +47,9 @@ _VIEWS = (
            summary="Show whom the caller administers", operation=admin.get_rights),
     _Route(method="GET", path="admin/overview", name="getOverview", answer=Overview,
            summary="Show how much there is of everything", operation=admin.get_overview),
+    _Route(method="GET", path="admin/isolation", name="getIsolation", answer=Isolation,
+           summary="Show whether users were found apart from each other and from the cluster",
+           operation=admin.get_isolation),
     _Route(method="GET", path="admin/people", name="listPeople", operation=admin.list_people,
            summary="List people, with their servers and what they run",
            query=PersonParameters, answer=PersonPage),

@@ -8,7 +8,7 @@ from typing import cast
 
 from himalia.core.administration import EveryRunQuery, EveryWorkloadQuery, PersonQuery
 from himalia.core.model import Page, Run
-from himalia.core.team import Overview, PersonRow, RunRow, Transfer, WorkloadRow
+from himalia.core.team import Isolation, Overview, PersonRow, RunRow, Transfer, WorkloadRow
 from himalia.handlers.admin_parameters import (
     Changed,
     EveryRunParameters,
@@ -33,6 +33,11 @@ async def get_rights(call: AdminCall[NoParameters, NoParameters]) -> Rights:
 async def get_overview(call: AdminCall[NoParameters, NoParameters]) -> Overview:
     """Return the numbers."""
     return await call.administration.views.overview(call.admin)
+
+
+async def get_isolation(call: AdminCall[NoParameters, NoParameters]) -> Isolation:
+    """Return what was found last."""
+    return await call.administration.views.isolation(call.admin)
 
 
 async def list_people(call: AdminCall[PersonParameters, NoParameters]) -> Page[PersonRow]:

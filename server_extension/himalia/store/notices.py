@@ -39,7 +39,7 @@ class SqlNotices(NoticeStore):
 
     @override
     async def record(self, entry: AuditEntry) -> None:
-        await self._database.write(_record, entry)
+        await self._database.write(append, entry)
 
     @override
     async def audit(self, query: AuditQuery, owners: Collection[str] | None) -> Page[AuditEntry]:
@@ -76,7 +76,8 @@ def _put(connection: Connection, notice: Notice) -> None:
     changes.note(connection)
 
 
-def _record(connection: Connection, entry: AuditEntry) -> None:
+def append(connection: Connection, entry: AuditEntry) -> None:
+    """Append a line to the audit log."""
     row = {
         "id": entry.id,
         "at": to_micros(entry.at),

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision of the schema below: the newest file in ``migrations/versions``."""
 
 OLDEST_READER = "0001"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from himalia.core.administration import AuditQuery, EveryRunQuery, EveryWorkloadQuery, PersonQuery
+from himalia.core.isolation import Checked
 from himalia.core.model import Page, Run
 from himalia.core.team import (
     AuditEntry,
@@ -221,6 +222,18 @@ class NoticeStore(ABC):
         """Return a page of the audit log, the youngest first."""
 
 
+class CheckStore(ABC):
+    """What the last self-test of isolation found."""
+
+    @abstractmethod
+    async def last(self) -> Checked | None:
+        """Return it, or None where nobody tried."""
+
+    @abstractmethod
+    async def put(self, checked: Checked, entry: AuditEntry) -> None:
+        """Store it in the place of the one before, with its line in the audit log."""
+
+
 class LeaderStore(ABC):
     """Which of several controls does what only one may do, and which are alive."""
 
@@ -261,5 +274,6 @@ class TeamStore(ABC):
     usage: UsageStore
     quotas: QuotaStore
     notices: NoticeStore
+    checks: CheckStore
     leaders: LeaderStore
     grants: GrantStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from himalia.store.checks import SqlChecks
 from himalia.store.database import Database
 from himalia.store.everyone import SqlLists
 from himalia.store.grants import SqlGrants
@@ -23,5 +24,6 @@ class SqlTeam(TeamStore):
         self.usage = SqlUsage(database)
         self.quotas = SqlQuotas(database)
         self.notices = SqlNotices(database)
+        self.checks = SqlChecks(database)
         self.leaders = SqlLeaders(database)
         self.grants = SqlGrants(database)

@@ -134,6 +134,15 @@ notices = Table(
     Column("changed_by", text_type, nullable=False),
 )
 
+# One row at most.
+isolation = Table(
+    "isolation",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("checked_at", BigInteger, nullable=False),
+    Column("report", Text, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

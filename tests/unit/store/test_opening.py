@@ -183,7 +183,7 @@ async def test_a_newer_store_that_is_fit_for_this_release_is_used(
     await store.workloads.insert(workload)
     await store.close()
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '0002'")
+        connection.execute("UPDATE alembic_version SET version_num = '0099'")
         connection.execute("ALTER TABLE runs ADD COLUMN novelty TEXT")
     connection.close()
     store = new_store()

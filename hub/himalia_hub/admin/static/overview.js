@@ -4,6 +4,7 @@ import { ApiError, ask } from './api.js';
 import { confirm } from './dialog.js';
 import { button, field, fill, h } from './dom.js';
 import { full, number } from './format.js';
+import { makeIsolation } from './isolation.js';
 
 /** @type {[string, string, string, Record<string, string>][]} */
 const NUMBERS = [
@@ -21,6 +22,7 @@ export function makeOverview(context) {
   const cards = h('div', { class: 'himalia-cards' });
   const trouble = h('div', { role: 'alert' });
   const about = h('p', { class: 'text-body-secondary' });
+  const isolation = makeIsolation(context);
   /** @type {any} */
   let notice = null;
 
@@ -154,6 +156,7 @@ export function makeOverview(context) {
         controls,
         `${number(found.controls)} control ${found.controls === 1 ? 'process is' : 'processes are'} alive.`
       );
+      await isolation.refresh();
     } catch (error) {
       const shown = error instanceof ApiError ? error.message : 'Something went wrong.';
       fill(
@@ -176,6 +179,7 @@ export function makeOverview(context) {
     cards,
     isFull ? h('div', { class: 'himalia-boxes' }, banner, draining) : null,
     about,
+    isolation.node,
     controls
   );
   return { id: 'overview', title: 'Overview', node, open: refresh, refresh };
