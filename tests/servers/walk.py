@@ -41,8 +41,14 @@ def _record_routes(folder):
         socket = any(c.__name__ == "WebSocketHandler" for c in getattr(rule.target, "__mro__", ()))
         return [rule.matcher.regex.pattern, served(rule.target), name, socket]
 
+    applications = []
+
     def write(self):
-        routers = (self.wildcard_router, self.default_router)
+        if self not in applications:
+            applications.append(self)
+        routers = [
+            router for one in applications for router in (one.wildcard_router, one.default_router)
+        ]
         rows = [row(rule) for router in routers for rule in rules(router)]
         file = os.path.join(folder, f"{os.getpid()}.json")
         with open(file + ".new", "w") as out:

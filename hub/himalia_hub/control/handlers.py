@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.services.auth import HubOAuth, HubOAuthenticated
 from tornado import web
 from typing_extensions import override
 
@@ -22,12 +21,13 @@ from himalia.handlers.decoding import ROOT_HEADER, decode_root
 from himalia.handlers.dispatch import Site, SiteHandler, log_nothing, site
 from himalia.handlers.routes import Route
 from himalia_hub.admin.rights import admin_of
-from himalia_hub.control.scopes import Action, check, server_of
+from himalia_hub.control.scopes import Action, check
 from himalia_hub.control.tokens import RUN_TOKEN, Identity, Tokens
 
 ADMIN = "himalia:admin"
 _ACTIONS: dict[str, Action] = {"GET": "read"}
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 _SCHEMES = frozenset({"token", "bearer"})
 _OF_RUN = (
     "What runs as a job may look at its user's things and ask for access tokens; it starts and "
@@ -41,8 +41,6 @@ class Gate:
 
     tokens: Tokens
     administration: Callable[[], Administration]
-    auth: HubOAuth | None = None
-    """The login of the admin page; None where there is no page."""
     home: Callable[[str], Awaitable[Path]] | None = None
     """Finds the folder that an owner's relative paths start at where no root is sent."""
     answered: Callable[[str, int], None] = lambda _name, _status: None
@@ -167,48 +165,13 @@ class HubHandler(SiteHandler):
         self.gate.answered(self.route_name, self.get_status())
 
 
-class AdminHandler(HubOAuthenticated, HubHandler):  # type: ignore[misc]
-    """An address of administration: the admin page's own login will do as well."""
-
-    @override
-    def initialize(self, api: Api, gate: Gate, **served: Any) -> None:  # type: ignore[override]
-        super().initialize(api, gate, **served)
-        self.hub_auth = gate.auth
-
-    @override
-    async def identify(self) -> Identity:
-        token = self.sent_token()
-        if token is not None:
-            return await self._of_token(token)
-        if self.gate.auth is None:
-            return await super().identify()
-        if self.request.method not in _SAFE:
-            self._check_page()
-        # What was found for this request before may not be so any more.
-        self.__dict__.pop("_cached_hub_user", None)
-        found = await self.gate.auth.get_user(self, sync=False)
-        if found is None:
-            raise Unauthenticated("Log in on the admin page, or send a token of the hub's.")
-        name, scopes = str(found["name"]), frozenset(found.get("scopes", ()))
-        return Identity(
-            name=name,
-            # Whatever an admin owns is not what this is about.
-            owner="",
-            scopes=scopes,
-            server=server_of(scopes, name),
-        )
-
-    def _check_page(self) -> None:
-        """Check that a request with a cookie comes from our page (:raises Forbidden:)."""
-        try:
-            self.check_xsrf_cookie()
-        except web.HTTPError as error:
-            raise Forbidden("This did not come from the admin page. Load it anew.") from error
+class AdminHandler(HubHandler):
+    """An address of administration, for bearers of an admin's token."""
 
     @override
     def check(self, route: Route) -> None:
         admin = self.admin()
-        if not admin.may_write and route.method not in _SAFE:
+        if not admin.may_write and route.method not in SAFE:
             raise Forbidden("You may look at everything, and change nothing.")
 
     def admin(self) -> Admin:
@@ -220,13 +183,28 @@ class AdminHandler(HubOAuthenticated, HubHandler):  # type: ignore[misc]
         return AdminCall(administration=self.gate.administration(), admin=self.admin(), **asked)
 
 
-def hub_handlers(routes: Sequence[Route], api: Api, gate: Gate, *, base: str) -> Site:
-    """Make the handlers of every route, below a hub's service's address `base`."""
+def hub_handlers(
+    routes: Sequence[Route],
+    api: Api,
+    gate: Gate,
+    *,
+    base: str,
+    admin: type[AdminHandler] = AdminHandler,
+    **served: Any,
+) -> Site:
+    """Make the handlers of every route, below a hub's service's address `base`.
+
+    `admin` serves those of administration, and is given `served` besides.
+    """
 
     def kind(some: Sequence[Route]) -> type[HubHandler]:
-        return AdminHandler if some and some[0].resource == ADMIN else HubHandler
+        return admin if some and some[0].resource == ADMIN else HubHandler
 
-    return site(routes, base=f"{base}api", kind=kind, shared={"api": api, "gate": gate})
+    made = site(routes, base=f"{base}api", kind=kind, shared={"api": api, "gate": gate})
+    return [
+        (path, serves, {**given, **served} if serves is admin else given)
+        for path, serves, given in made
+    ]
 
 
 def hub_application(

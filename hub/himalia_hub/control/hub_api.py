@@ -165,7 +165,8 @@ class HubApi:
     async def _ask(
         self, method: str, path: str, token: str | None = None, accept: str = "application/json"
     ) -> Answer:
-        headers = {"Authorization": f"token {self.token if token is None else token}", "Accept": accept}
+        shown = self.token if token is None else token
+        headers = {"Authorization": f"token {shown}", "Accept": accept}
         try:
             return await self._connections.ask(method, path, headers)
         except (OSError, ValueError) as error:

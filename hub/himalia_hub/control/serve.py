@@ -14,11 +14,12 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
+from tornado.routing import Rule
 from tornado.web import Application
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
@@ -35,10 +36,10 @@ from himalia.handlers.decoding import BODY_LIMIT
 from himalia.handlers.openapi import document
 from himalia.handlers.routes import table
 from himalia.kinds.registry import load_kinds
-from himalia_hub.admin.page import page_handlers
 from himalia_hub.control.handlers import Gate, hub_application, hub_handlers
 from himalia_hub.control.health import Live, Metrics, Numbers, Ready
 from himalia_hub.control.hub_api import HubApi
+from himalia_hub.control.opening import OfVisitors, Opening
 from himalia_hub.control.parts import part_handlers
 from himalia_hub.control.predecessor import announce_self, take_over
 from himalia_hub.control.roll import Rolls
@@ -58,8 +59,6 @@ _ANSWER_SECONDS = 5.0
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 3.0
 _SLOW_BODY_SECONDS = 60.0
-_COOKIE_SECONDS = 4
-"""How long the page's login is taken for granted."""
 _log = logging.getLogger("himalia.control")
 
 
@@ -258,7 +257,7 @@ class Control:
         """Answer requests; undone in the opposite order, answers first."""
         gate, api = self._gate(), self._api()
         handlers = [
-            *self._page(gate),
+            self._page(gate, api),
             *self._health(gate, api),
             *self._parts(),
             *hub_handlers(self._routes(), api, gate, base=self._prefix),
@@ -306,19 +305,21 @@ class Control:
 
         return Gate(tokens=self._tokens, administration=administration, home=home)
 
-    def _page(self, gate: Gate) -> list[Any]:
-        auth = HubOAuth(
-            api_url=self._hub.url,
-            api_token=self._hub.token,
-            oauth_client_id=os.environ.get("JUPYTERHUB_CLIENT_ID") or f"service-{SERVICE}",
-            base_url=self._prefix,
-            cache_max_age=_COOKIE_SECONDS,
-            cookie_host_prefix_enabled=self._binds_cookies,
-            allow_token_in_url=False,
-            **(self._tls.files() if self._tls else {}),
-        )
-        gate.auth = auth
-        return page_handlers(auth=auth, base=self._prefix, template_paths=self._template_paths)
+    def _page(self, gate: Gate, api: Api) -> Rule:
+        async def opened() -> Application:
+            # Half of JupyterHub: loaded beside the event loop, and only when an admin comes.
+            part = await asyncio.to_thread(import_module, "himalia_hub.control.visits")
+            page = part.Page(
+                base=self._prefix,
+                cookie_secret=self._state.secret("control-cookies"),
+                binds_cookies=self._binds_cookies,
+                template_paths=self._template_paths,
+                tls_files=self._tls.files() if self._tls else {},
+            )
+            made: Application = part.visits(page, self._hub, api, gate)
+            return made
+
+        return Rule(OfVisitors(self._prefix), Opening(opened))
 
     def _parts(self) -> list[Any]:
         if self._kubernetes is None:

@@ -46,9 +46,12 @@ def routes(hub: Hub) -> Path:
     return hub.folder / "routes"
 
 
-@pytest.fixture(scope="session")
-def walk(routes: Path, alice: Visitor) -> Walk:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def walk(routes: Path, alice: Visitor) -> Walk:
     """Walk over all routes of hub, control and Alice's session."""
+    # Control loads the admin page, with its routes, for the first who asks for it.
+    page = await alice.http.get("/services/himalia/")
+    assert page.status_code < 500, page.text[:1000]
     return Walk(routes)
 
 
