@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
-from himalia.handlers.routes import table
-from himalia.kinds.registry import load_kinds
-
+RESOURCES = ("jobs", "runs", "schedules", "service", "sessions", "tokens", "usage")
+"""What users work with: the resources of all routes but administration's. Written down, so that a
+hub need not load every model to know them."""
 SERVICE = "himalia"
 """Name of control among the hub's services."""
 ADMIN = "custom:himalia:admin"
@@ -38,16 +37,9 @@ _OF_SERVER = (
 that checks it, when the hub made the user and how the server is."""
 
 
-@cache
-def resources() -> tuple[str, ...]:
-    """Return the names of what users work with: jobs, runs and so on."""
-    found = {route.resource.removeprefix("himalia:") for route in table(load_kinds().values())}
-    return tuple(sorted(found - {"admin"}))
-
-
 def user_scopes() -> list[str]:
     """Return what users may do with what is theirs."""
-    return [f"custom:himalia:{resource}!user" for resource in resources()]
+    return [f"custom:himalia:{resource}!user" for resource in RESOURCES]
 
 
 def server_scopes() -> list[str]:
@@ -58,7 +50,7 @@ def server_scopes() -> list[str]:
 def custom_scopes() -> dict[str, dict[str, Any]]:
     """Define our scopes to JupyterHub; whoever may change something may read it."""
     made: dict[str, dict[str, Any]] = {}
-    for resource in (*resources(), "admin"):
+    for resource in (*RESOURCES, "admin"):
         full = f"custom:himalia:{resource}"
         about = "administration" if resource == "admin" else f"{resource} of users"
         made[f"{full}:read"] = {"description": f"Read Himalia's {about}."}

@@ -16,7 +16,10 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from himalia.agents import Account, AgentBackend, AgentPremises, Agents
+from himalia.agents.account import Account
+from himalia.agents.backend import AgentBackend
+from himalia.agents.fleet import Agents
+from himalia.agents.premises import AgentPremises
 from himalia.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from himalia.core.model import Status
 from himalia.core.names import new_id

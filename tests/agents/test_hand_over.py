@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from himalia.agents import AgentPremises
 from himalia.agents.moving import Box, pack
+from himalia.agents.premises import AgentPremises
 from himalia.core.errors import InvalidInput
 from himalia.core.model import Status
 from himalia.core.names import new_id

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from himalia.agents import Account, AgentBackend, Agents, AgentSettings
 from himalia.agents import messages as m
+from himalia.agents.account import Account
+from himalia.agents.backend import AgentBackend
+from himalia.agents.fleet import Agents
 from himalia.agents.link import ChildLink, Cut
 from himalia.agents.process import AgentProcess, environment
+from himalia.agents.settings import AgentSettings
 from himalia.backends.base import AttemptRef, Observation, Phase
 from himalia.core.errors import Unavailable
 from himalia.core.model import Reason, Status

@@ -15,7 +15,11 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from himalia.agents import Account, AgentBackend, AgentPremises, Agents, AgentSettings
+from himalia.agents.account import Account
+from himalia.agents.backend import AgentBackend
+from himalia.agents.fleet import Agents
+from himalia.agents.premises import AgentPremises
+from himalia.agents.settings import AgentSettings
 from himalia.backends.base import AttemptRef, Phase, Refused
 from himalia.core.errors import HimaliaError, InvalidInput, Unavailable
 from himalia.core.model import Status

@@ -17,7 +17,9 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets, bind_unix_socket
 from typing_extensions import override
 
-from himalia.agents import AgentBackend, AgentPremises, Agents
+from himalia.agents.backend import AgentBackend
+from himalia.agents.fleet import Agents
+from himalia.agents.premises import AgentPremises
 from himalia.backends.base import Backend
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.local import LocalService, LocalSettings

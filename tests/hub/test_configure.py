@@ -19,8 +19,10 @@ from traitlets.config.loader import PyFileConfigLoader
 from himalia.core.errors import Unavailable
 from himalia.core.places import Places
 from himalia.core.team import Notice
+from himalia.handlers.routes import table
+from himalia.kinds.registry import load_kinds
 from himalia_hub.banner import announce
-from himalia_hub.roles import complete, custom_scopes, resources, server_scopes
+from himalia_hub.roles import RESOURCES, complete, custom_scopes, server_scopes
 from himalia_hub.settings import Himalia
 from himalia_hub.spawner import HimaliaSpawner
 from himalia_hub.state import State
@@ -182,8 +184,9 @@ def test_users_do_not_meet_in_the_hubs_own_state_folder(
 
 def test_users_get_every_resource_of_the_interface_and_only_their_own() -> None:
     (user,) = (role for role in complete([], {}) if role["name"] == "user")
-    assert {"jobs", "runs", "schedules", "service"} <= set(resources())
-    for resource in resources():
+    routes = table(load_kinds().values())
+    assert {f"himalia:{resource}" for resource in RESOURCES} == {one.resource for one in routes}
+    for resource in RESOURCES:
         assert f"custom:himalia:{resource}!user" in user["scopes"]
         assert custom_scopes()[f"custom:himalia:{resource}"]["subscopes"] == [
             f"custom:himalia:{resource}:read"

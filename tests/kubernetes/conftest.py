@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from typing_extensions import override
 
-from himalia.agents import AgentPremises, Agents
+from himalia.agents.fleet import Agents
+from himalia.agents.premises import AgentPremises
 from himalia.backends.base import Backend
 from himalia.core.local import LocalService, LocalSettings
 from himalia.core.places import Places

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from himalia.agents import Agents
+from himalia.agents.fleet import Agents
 from himalia.backends.base import AttemptRef, Observation, Phase, Refused
 from himalia.backends.kubernetes.backend import KubernetesBackend
 from himalia.core.errors import Unavailable

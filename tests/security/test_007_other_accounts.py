@@ -11,7 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from himalia.agents import Agents
+from himalia.agents.fleet import Agents
 from himalia.core.errors import HimaliaError, InvalidInput
 from himalia.core.local import LocalService
 from himalia.core.model import Status, WorkloadDraft

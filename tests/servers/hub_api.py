@@ -19,9 +19,9 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from himalia.core.names import owner_id
-from himalia_hub.roles import resources
+from himalia_hub.roles import RESOURCES
 
-EVERYTHING = tuple(f"custom:himalia:{resource}" for resource in resources())
+EVERYTHING = tuple(f"custom:himalia:{resource}" for resource in RESOURCES)
 
 
 def text(moment: datetime) -> str:

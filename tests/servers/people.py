@@ -20,7 +20,11 @@ from typing import Any
 
 import pytest
 
-from himalia.agents import Account, AgentBackend, AgentPremises, Agents, AgentSettings
+from himalia.agents.account import Account
+from himalia.agents.backend import AgentBackend
+from himalia.agents.fleet import Agents
+from himalia.agents.premises import AgentPremises
+from himalia.agents.settings import AgentSettings
 from himalia.core.local import LocalService, LocalSettings
 from himalia.core.model import Run, RunDraft, Status, Workload, WorkloadDraft
 from himalia.core.names import new_id, owner_id

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from himalia.agents import Agents
 from himalia.agents.account import Account
+from himalia.agents.fleet import Agents
 from himalia.core.errors import NotFound
 from himalia.core.handing_over import hand_over
 from himalia.core.premises import Premises

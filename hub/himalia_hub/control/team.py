@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from himalia.agents import AgentPremises, Agents
+from himalia.agents.fleet import Agents
+from himalia.agents.premises import AgentPremises
 from himalia.core.administration import Administration
 from himalia.core.errors import Unavailable
 from himalia.core.governing import LocalAdministration

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from himalia.agents import AgentBackend, Agents, AgentSettings
 from himalia.agents.account import Account
+from himalia.agents.backend import AgentBackend
+from himalia.agents.fleet import Agents
 from himalia.agents.process import Launch, launch
+from himalia.agents.settings import AgentSettings
 from himalia.backends.base import Backend
 from himalia.store.team import PeopleStore
 from himalia_hub.accounts import Accounts

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from himalia.agents import AgentSettings
 from himalia.agents.account import Account
+from himalia.agents.settings import AgentSettings
 from himalia.backends.kubernetes.api import Api
 from himalia.backends.kubernetes.backend import KubernetesBackend
 from himalia.backends.kubernetes.launching import PodAgents

@@ -14,7 +14,9 @@ import pytest
 import pytest_asyncio
 from typing_extensions import override
 
-from himalia.agents import Account, AgentBackend, Agents
+from himalia.agents.account import Account
+from himalia.agents.backend import AgentBackend
+from himalia.agents.fleet import Agents
 from himalia.backends.base import AttemptRef, Backend, Observation, Phase
 from himalia.backends.local.backend import LocalBackend
 from himalia.core.names import new_id

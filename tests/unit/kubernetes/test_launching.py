@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType, web
 
-from himalia.agents import Account, AgentBackend, Agents, AgentSettings
+from himalia.agents.account import Account
+from himalia.agents.backend import AgentBackend
+from himalia.agents.fleet import Agents
+from himalia.agents.settings import AgentSettings
 from himalia.backends.kubernetes.launching import PodAgents
 from himalia.backends.kubernetes.pods import agent_pod
 from himalia.backends.kubernetes.settings import PodSettings

@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from himalia.agents import AgentBackend, Agents
 from himalia.agents import messages as m
-from himalia.agents.backend import observation
+from himalia.agents.backend import AgentBackend, observation
+from himalia.agents.fleet import Agents
 from himalia.backends.base import AttemptRef, Backend, LogPart, Observation, Phase, Refused
 from himalia.backends.kubernetes.api import Api, Exists, NotThere, Object, Refusal
 from himalia.backends.kubernetes.denials import denied, passing
