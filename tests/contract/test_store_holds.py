@@ -162,25 +162,6 @@ async def test_the_end_takes_the_reason_as_it_is_given(store: Store, make: Any) 
     assert ended.reason is None
 
 
-async def test_a_reason_that_is_whole_ends_the_one_before_but_not_what_who_stopped_it_said(
-    store: Store, make: Any
-) -> None:
-    held = await make.held(store, await make.stored(store))
-
-    async def say(reason: Reason | None) -> Reason | None:
-        change = Change(status=Status.RUNNING, reason=reason, is_reason_whole=True)
-        written = await store.holds.change(held.run.id, held.token, change)
-        assert written is not None
-        return written.reason
-
-    assert await say(WHY) == WHY
-    assert await say(None) is None
-    asked = Reason(code="replaced", message="The next tick came.")
-    await store.runs.request_stop("ann", held.run.id, make.now, reason=asked)
-    assert await say(WHY) == asked
-    assert await say(None) == asked
-
-
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, Status.QUEUED])
 async def test_nothing_is_written_after_the_hold_has_ended(
     store: Store, make: Any, status: Status

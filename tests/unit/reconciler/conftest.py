@@ -144,8 +144,7 @@ class ScriptedBackend(Backend):
         self.cluster = cluster
         self.before: dict[str, Callable[[str], Any]] = {}
         self.after: dict[str, Callable[[str], Any]] = {}
-        self.hidden = ""
-        """Why nobody can be asked, while nobody can."""
+        self.hidden = ""  # Why nobody can be asked, while nobody can.
         self._news = asyncio.Event()
         cluster.news.append(self._news)
 
@@ -172,10 +171,8 @@ class ScriptedBackend(Backend):
     async def observe(self, refs: Sequence[AttemptRef]) -> dict[AttemptRef, Observation]:
         for ref in refs:
             await self._hook(self.before, "observe", ref.name)
-        absent = Observation(phase=Phase.ABSENT)
-        if self.hidden:
-            return {}
-        return {ref: self.cluster.attempts.get(ref.name, absent) for ref in refs}
+        seen, absent = self.cluster.attempts, Observation(phase=Phase.ABSENT)
+        return {ref: seen.get(ref.name, absent) for ref in refs if not self.hidden}
 
     @override
     def silence(self, owner: str) -> str:
