@@ -258,6 +258,12 @@ class Kubernetes(Configurable):
         By default ``helm test himalia --namespace <release_namespace>``.""",
     ).tag(config=True)
 
+    watch_all = Bool(
+        False,
+        help="""Whether control follows the runs of all users by one watch, for which it must be
+        allowed to list and watch pods in all namespaces; otherwise it has a watch for each user
+        with runs that are on. For more than a thousand of those at once.""",
+    ).tag(config=True)
 
     repair_seconds = Float(
         600.0,

@@ -106,16 +106,15 @@ def _stopping(connection: Connection, holder: str) -> tuple[Run, ...]:
 def _renew(
     connection: Connection, holder: str, tokens: dict[str, int], lease_until: datetime
 ) -> frozenset[str]:
+    is_mine = runs.c.live.in_(HELD) & (runs.c.holder == holder)
     mine = connection.execute(
-        select(runs.c.id, runs.c.token)
-        .where(runs.c.live.in_(HELD), runs.c.holder == holder)
-        .with_for_update()
-    )
+        select(runs.c.id, runs.c.token).where(is_mine).with_for_update()
+    ).all()
     kept = [run_id for run_id, token in mine if tokens.get(run_id) == token]
     if kept:
-        connection.execute(
-            update(runs).where(runs.c.id.in_(kept)).values(lease_until=to_micros(lease_until))
-        )
+        # Thousands of ids in a statement are more than a database takes, and seldom needed.
+        which = is_mine if len(kept) == len(mine) else runs.c.id.in_(kept)
+        connection.execute(update(runs).where(which).values(lease_until=to_micros(lease_until)))
     return frozenset(tokens) - frozenset(kept)
 
 
