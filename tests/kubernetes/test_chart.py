@@ -162,6 +162,17 @@ def test_077_only_the_keeper_of_namespaces_may_write_outside_its_own(
         assert account["automountServiceAccountToken"] is False
 
 
+def test_077_control_reads_the_pods_of_all_only_where_one_watch_is_wanted() -> None:
+    wide = render({**EVERYTHING, "control": {"watchAll": True}})
+    (binding,) = (
+        one
+        for one in of_kind(wide, "ClusterRoleBinding").values()
+        if [subject["name"] for subject in one["subjects"]] == ["control"]
+    )
+    role = of_kind(wide, "ClusterRole")[binding["roleRef"]["name"]]
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
+
+
 def test_078_secrets_are_in_secrets_alone(full: list[dict[str, Any]]) -> None:
     values = {"hub": {"config": {"Himalia": {"oidc_client_secret": "canary-of-a-secret"}}}}
     objects = render(values)

@@ -76,6 +76,7 @@ _set(
     uid=_user["uid"],
     gid=_user["fsGid"],
     home_size=_storage["capacity"],
+    watch_all=_values["watchAll"],
     nfs_server=_storage["nfs"]["server"] if _is_nfs else None,
     nfs_export=_storage["nfs"]["export"] if _is_nfs else None,
     nfs_options=_storage["nfs"]["mountOptions"] if _is_nfs else None,

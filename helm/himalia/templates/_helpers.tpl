@@ -122,6 +122,7 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
   "hub" (dict "config" .Values.hub.config "extraConfig" .Values.hub.extraConfig "baseUrl" (include "himalia.baseUrl" .))
   "singleuser" (merge (dict "reference" (include "himalia.image" (list . .Values.singleuser.image))) .Values.singleuser)
   "namespaces" (pick .Values.namespaces "prefix" "onUserDeleted")
+  "watchAll" .Values.control.watchAll
   "cull" .Values.cull
   "hstsSeconds" (ternary .Values.proxy.https.hstsSeconds 0 (or .Values.proxy.https.enabled (not (empty .Values.ingress.tls))))
   "dns" .Values.networkPolicy.dns

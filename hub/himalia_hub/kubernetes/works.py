@@ -43,6 +43,7 @@ async def kubernetes(settings: Kubernetes, token: str) -> Works:
         node_selector=dict(settings.node_selector),
         tolerations=tuple(settings.tolerations),
         authorities=CA_CONFIG if settings.ca_file else "",
+        is_watching_all=settings.watch_all,
     )
     async with AsyncExitStack() as stack:
         api = await Api.connect()
