@@ -51,7 +51,7 @@ PROXY := hub/proxy/node_modules/.bin/configurable-http-proxy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint lint-panel format pytest coverage test-kubernetes bench-jobs bench-admin bench-hub docs lock wheel images chromium postgres keycloak clean
+.PHONY: help run test lint lint-panel format pytest coverage test-kubernetes bench-jobs bench-admin bench-hub bench-kubernetes bench-scale docs lock wheel images chromium postgres keycloak clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -104,6 +104,14 @@ bench-hub: $(VENV)/dev $(VENV)/himalia hub-proxy ## Measure a hub with 3,000 sim
 
 bench-admin: $(VENV)/dev $(VENV)/himalia ## Measure every page of administration with 2,000 people and 100,000 runs
 	$(BIN)/python benchmarks/admin.py $(ARGS)
+
+bench-kubernetes: export HIMALIA_SERVER_PYTHON ?= $(HUB_PREFIX)/bin/python
+bench-kubernetes: $(VENV)/dev $(VENV)/himalia images hub-environment hub-proxy ## Measure sessions and jobs on a cluster beside plain KubeSpawner and bare Jobs
+	@$(BIN)/uv pip install --quiet --python $(HIMALIA_SERVER_PYTHON) --require-hashes -r requirements/cluster.txt
+	PYTHONPATH=. $(BIN)/python benchmarks/on_kubernetes.py $(ARGS)
+
+bench-scale: $(VENV)/dev $(VENV)/himalia ## Measure control with 5,000 namespaces and 20,000 pods on fake nodes of a cluster
+	PYTHONPATH=. $(BIN)/python benchmarks/scale.py $(ARGS)
 
 docs: $(VENV)/dev $(VENV)/himalia ## Write docs/reference/ anew from the code
 	$(BIN)/python docs/reference.py

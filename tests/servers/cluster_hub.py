@@ -23,6 +23,7 @@ import httpx
 from typing_extensions import override
 
 from himalia.core.names import new_id
+from himalia_hub.kubernetes.asking import Namespaces
 from tests.servers.cluster import UID, Cluster
 from tests.servers.environment import proxy, server_python
 from tests.servers.hub import Hub, free_port
@@ -205,6 +206,10 @@ class ClusterHub(Hub):
         head = {"Authorization": f"Bearer {self._token if token is None else token}"}
         async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             return await client.request(method, url, headers=head, **options)
+
+    def asks_for_namespaces(self) -> Namespaces:
+        """Return what the hub asks with."""
+        return Namespaces(f"http://127.0.0.1:{self.ports['namespaces']}", self._token)
 
     def owned(self, owner: str) -> Path:
         """Return the home of an owner, as this machine has it mounted."""
