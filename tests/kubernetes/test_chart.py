@@ -181,6 +181,12 @@ def test_078_secrets_are_in_secrets_alone(full: list[dict[str, Any]]) -> None:
     passwords = made["himalia-database"]["stringData"]
     kept |= {passwords[f"database-{name}"] for name in ("himalia", "jupyterhub")}
     assert len(kept) == 10
+    kept |= {
+        base64.b64decode(one["data"]["tls.key"]).decode()
+        for name, one in made.items()
+        if one["type"] == "kubernetes.io/tls"
+    }
+    assert len(kept) == 16
     told = json.loads(base64.b64decode(made["hub"]["data"]["values.json"]))
     assert told["hub"]["config"]["Himalia"]["oidc_client_secret"] == "canary-of-a-secret"
     others = json.dumps([one for one in objects if one["kind"] != "Secret"])
@@ -203,13 +209,20 @@ def test_each_component_gets_no_secret_but_its_own(full: list[dict[str, Any]]) -
         assert all(part["items"] for part in parts)
         return {item["key"] for part in parts for item in part["items"]}
 
-    own = {"namespaces-token", "values.json"}
+    tls = {"tls.key", "tls.crt", "ca.crt"}
+    own = {"namespaces-token", "values.json", *tls}
     assert keys("namespaces") == {*own, ".dockerconfigjson"}
     assert keys("control") == {*own, "control-token", "control-cookies", "store-url"}
     assert keys("hub") >= {*own, "cookie-secret", "crypt-key", "hub-url"}
     assert not keys("hub") & {"store-url", "control-cookies"}
-    assert keys("database") == {"database-himalia", "database-jupyterhub"}
-    assert keys("proxy") == {"tls.crt", "tls.key"}
+    assert keys("database") == {"database-himalia", "database-jupyterhub", *tls}
+    assert keys("proxy") == tls
+    # Who had the authority's key could be any part; each has its own certificate and no other's.
+    for name in ("hub", "control", "namespaces", "proxy", "database", "test-isolation"):
+        volumes = {one["name"]: one for one in pods(full)[name]["spec"]["volumes"]}
+        part = name.removesuffix("-isolation")
+        assert volumes["tls"]["secret"]["secretName"] == f"himalia-tls-{part}"
+    assert "himalia-tls-authority" not in json.dumps(list(pods(full).values()))
 
 
 def test_every_component_has_a_policy_that_closes_what_it_does_not_name(
@@ -248,6 +261,31 @@ def test_an_external_database_takes_the_place_of_the_bundled_one() -> None:
     assert sources[1]["secret"]["name"] == "ours"
     with pytest.raises(HelmFailed, match=r"database\.external\.secretName must name a Secret"):
         render({"database": {"bundled": False}})
+
+
+def test_an_external_database_may_have_an_authority_of_its_own() -> None:
+    external = {"secretName": "ours", "ca": "authority.pem"}
+    objects = render({"database": {"bundled": False, "external": external}})
+    for name in ("hub", "control"):
+        sources = pods(objects)[name]["spec"]["volumes"][1]["projected"]["sources"]
+        given = {"key": "authority.pem", "path": "database-ca.crt"}
+        assert given in sources[1]["secret"]["items"], name
+
+
+def test_parts_take_certificates_of_ones_own_or_speak_without() -> None:
+    ours = render({"internalTls": {"existing": "ours"}})
+    assert not [name for name in of_kind(ours, "Secret") if "tls" in name]
+    for name in ("hub", "control", "namespaces", "proxy", "database"):
+        volumes = {one["name"]: one for one in pods(ours)[name]["spec"]["volumes"]}
+        assert volumes["tls"]["secret"]["secretName"] == f"ours-{name}"
+    without = render({"internalTls": {"enabled": False}})
+    assert not [name for name in of_kind(without, "Secret") if "tls" in name]
+    told = json.dumps(list(pods(without).values()))
+    assert "himalia-tls" not in told
+    assert "https://" not in told
+    assert "sslmode" not in json.dumps(of_kind(without, "Secret"))
+    policy = of_kind(without, "NetworkPolicy")["control"]["spec"]
+    assert {rule["ports"][0]["port"] for rule in policy["ingress"]} == {8300}
 
 
 def test_the_notes_say_the_next_step() -> None:

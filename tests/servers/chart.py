@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -162,7 +163,27 @@ class Release:
 
     def secret(self, name: str) -> str:
         """Return one of them, as its reader gets it."""
-        return base64.b64decode(self.secrets()["himalia"][name]).decode()
+        return base64.b64decode(self.get("secret", "himalia")["data"][name]).decode()
+
+    def authority(self) -> dict[str, str]:
+        """Return the release's authority, but for when it gave its last certificates."""
+        found = self.get("secret", "himalia-tls-authority")["data"]
+        return {name: found[name] for name in ("ca.crt", "ca.key")}
+
+    def certificates(self) -> dict[str, str]:
+        """Return the certificates of all parts, by their Secrets' names."""
+        return {
+            one["metadata"]["name"]: one["data"]["tls.crt"]
+            for one in self.get("secrets")["items"]
+            if one["type"] == "kubernetes.io/tls"
+        }
+
+    def certificate(self, part: str, folder: Path) -> Path:
+        """Write what a part has into a folder."""
+        folder.mkdir(exist_ok=True)
+        for name, content in self.get("secret", f"himalia-tls-{part}")["data"].items():
+            (folder / name).write_bytes(base64.b64decode(content))
+        return folder
 
     @property
     def url(self) -> str:

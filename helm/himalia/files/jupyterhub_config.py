@@ -57,7 +57,10 @@ _set(
 )
 if _values["hstsSeconds"]:
     _hsts = f"max-age={_values['hstsSeconds']}; includeSubDomains"
-    c.JupyterHub.tornado_settings = {"headers": {"Strict-Transport-Security": _hsts}}
+    c.JupyterHub.tornado_settings = {
+        "headers": {"Strict-Transport-Security": _hsts},
+        "xsrf_cookie_kwargs": {"secure": True},
+    }
 
 # Users' namespaces, sessions and homes.
 _storage, _network = _user["storage"], _user["networkPolicy"]
