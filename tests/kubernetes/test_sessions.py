@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any, Self
 
 import httpx
@@ -13,8 +14,7 @@ import pytest
 import pytest_asyncio
 from typing_extensions import override
 
-from himalia.core.names import namespace
-from himalia_hub.control.hub_api import HubUser
+from himalia.core.names import namespace, owner_id
 from tests.servers.cluster import UID
 from tests.servers.cluster_hub import ClusterHub
 from tests.servers.patience import PATIENCE_SECONDS
@@ -50,7 +50,7 @@ class Person(Session):
         """Log in, and find out the owner's id as control does."""
         await self.visitor.log_in(self.hub.password)
         said = (await self.hub.api("GET", f"users/{self.name}")).json()
-        self.owner = HubUser.model_validate(said).owner
+        self.owner = owner_id(said["name"], datetime.fromisoformat(said["created"]))
         self.space = namespace(self.owner, self.hub.prefix)
         return self
 
@@ -319,3 +319,22 @@ async def test_100_who_waits_for_room_is_told_what_is_lacking(hub: ClusterHub) -
                     break
         stopped = await hub.api("DELETE", "users/uma/server")
         assert stopped.status_code in {202, 204}
+
+
+async def test_a_right_that_is_known_a_moment_later_is_waited_for(hub: ClusterHub) -> None:
+    """In a new namespace, the cluster's servers learn of the hub's rights one after the other."""
+    role, cluster = f"clusterrole/{hub.prefix}-sessions", hub.cluster
+    rules = cluster.get(role)["rules"]
+
+    def allow(some: list[dict[str, Any]]) -> None:
+        cluster.kubectl("patch", role, "--type=merge", "--patch", json.dumps({"rules": some}))
+
+    async with Person(hub, "rae") as person:
+        allow([])
+        try:
+            start = asyncio.create_task(hub.open_server("rae", seconds=2 * PATIENCE_SECONDS))
+            await asyncio.sleep(3)
+        finally:
+            allow(rules)
+        await start
+        await person.rest()

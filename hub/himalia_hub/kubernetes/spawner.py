@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from kubernetes_asyncio.client import ApiException
+from kubernetes_asyncio.client import ApiException, V1Pod
 from kubespawner import KubeSpawner
 from traitlets import default
 from typing_extensions import override
@@ -35,6 +35,8 @@ from himalia_hub.state import State
 _LOOK_SECONDS = 0.3
 _MARGIN_SECONDS = 5.0
 """Before JupyterHub itself gives a start up, without a reason."""
+_RIGHTS_SECONDS = 10.0
+"""After a namespace was made ready, until a right that lacks is a fault and not a delay."""
 _LOG_LINES = 40
 _PROFILED = (
     *("image", "cpu_limit", "cpu_guarantee", "mem_limit", "mem_guarantee"),
@@ -46,6 +48,8 @@ _SLOW = "Your server did not run in time. Start it again, or tell whoever looks 
 
 class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
     """Starts servers in namespaces that somebody else makes, and says why one does not start."""
+
+    _rights_until_mono = 0.0
 
     @cached_property
     def himalia(self) -> Himalia:
@@ -237,8 +241,20 @@ class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
             settings = self.kubernetes
             namespaces = _namespaces(settings.namespaces_url, token, settings.tls_folder)
             await namespaces.ensure(self.owner, self.user.name)
+            self._rights_until_mono = time.monotonic() + _RIGHTS_SECONDS
         except HimaliaError as error:
             raise NotStarted(error.message) from error
+
+    @override
+    async def _make_create_pod_request(self, pod: V1Pod, request_timeout: float) -> bool:
+        try:
+            return bool(await super()._make_create_pod_request(pod, request_timeout))
+        except ApiException as error:
+            # In a new namespace, servers of the cluster learn of the hub's rights a moment later.
+            is_early = time.monotonic() < self._rights_until_mono
+            if is_early and starting.lacks_rights(error.status, _message(error)):
+                return False
+            raise
 
     @override
     async def progress(self) -> AsyncIterator[dict[str, Any]]:

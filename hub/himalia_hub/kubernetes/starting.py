@@ -84,6 +84,11 @@ def told(event: Event) -> str | None:
     return None
 
 
+def lacks_rights(status: int | None, message: str) -> bool:
+    """Tell whether the cluster refused who asked, and not what was asked for."""
+    return status == 403 and "is forbidden: User" in message
+
+
 def refused(status: int | None, message: str) -> str:
     """Say why the cluster did not take the pod."""
     if found := _QUOTA.search(message):
@@ -96,7 +101,7 @@ def refused(status: int | None, message: str) -> str:
             "The cluster's rules for safety do not let your server start as it is set up. "
             f"{_ADMIN} It says: {_short(message)}"
         )
-    if status == 403 and "is forbidden: User" in message:
+    if lacks_rights(status, message):
         return (
             f"The hub may not start servers in your namespace. {_ADMIN} Next step for them: see "
             "that the roles of its chart are installed as they are."

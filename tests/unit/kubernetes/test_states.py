@@ -140,6 +140,14 @@ def test_who_was_told_to_end_is_over_when_its_node_never_confirms() -> None:
             "(q, requested: pods=1)",
         ),
         (Refusal(409, "Conflict", "try again"), "try again"),
+        (
+            Refusal(
+                403,
+                "Forbidden",
+                'pods is forbidden: User "u" cannot create resource "pods" in API group ""',
+            ),
+            "may not run",
+        ),
     ],
 )
 def test_what_passes_is_waited_for(error: Refusal, says: str) -> None:

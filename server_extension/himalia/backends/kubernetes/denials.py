@@ -5,24 +5,27 @@ from __future__ import annotations
 from himalia.backends.kubernetes.api import NotThere, Refusal
 from himalia.core.model import Reason
 
-_ENDING = "being terminated"
 _QUOTA = "exceeded quota"
-_NOT_YET = "error looking up service account"
+_PASSING = {
+    "being terminated": "Your namespace in the cluster is being deleted.",
+    "error looking up service account": "Your namespace in the cluster is not ready yet.",
+    # Rights come with the namespace, and are known to all of the cluster's servers a moment later.
+    "cannot create resource": "Himalia may not run anything in your namespace (yet).",
+}
+"""What the API server says, and what it means."""
 
 
 def passing(error: Refusal) -> str | None:
     """Return why a pod cannot be made yet, where it may be later."""
-    text = error.message
     if isinstance(error, NotThere):
         return "Your namespace in the cluster is not there (yet)."
-    if _ENDING in text:
-        return "Your namespace in the cluster is being deleted."
-    if _NOT_YET in text:
-        return "Your namespace in the cluster is not ready yet."
-    if _QUOTA in text:
-        return f"What you run at once takes all that you may ({_after(text, _QUOTA)})."
+    for words, meaning in _PASSING.items():
+        if words in error.message:
+            return meaning
+    if _QUOTA in error.message:
+        return f"What you run at once takes all that you may ({_after(error.message, _QUOTA)})."
     if error.status == 409:
-        return f"The cluster was busy with the same: {text}"
+        return f"The cluster was busy with the same: {error.message}"
     return None
 
 
