@@ -23,7 +23,10 @@ PAGES = sorted(
     page for part in ("*.md", "docs/**/*.md", "benchmarks/*.md") for page in ROOT.glob(part)
 )
 WRITTEN = ("command-line.md", "helm.md", "hub.md", "kinds.md", "rest.md", "settings.md")
-BETWEEN_OUR_PROCESSES = {"HIMALIA_ATTEMPT", "HIMALIA_LOCK_FD"}
+BETWEEN_OUR_PROCESSES = {
+    *("HIMALIA_ATTEMPT", "HIMALIA_LOCK_FD"),
+    *("HIMALIA_HOME_BYTES", "HIMALIA_RESCUED_HOME", "HIMALIA_RESCUED_WHY"),
+}
 
 
 @pytest.fixture(scope="module")

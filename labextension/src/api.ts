@@ -5,6 +5,7 @@ import { readEvents } from './stream';
 import type {
   Environment,
   Graph,
+  HomeUse,
   Job,
   JobDraft,
   JobPatch,
@@ -91,6 +92,7 @@ export class Api {
   environments = async () =>
     (await this._json<{ items: Environment[] }>('GET', 'environments')).items;
 
+  home = (signal?: AbortSignal) => this._json<HomeUse>('GET', 'home', { signal });
   profiles = async () => (await this._json<{ items: Profile[] }>('GET', 'profiles')).items;
 
   jobs = (query: IQuery, signal?: AbortSignal) =>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { bytes, count, duration, profileText, relative } from './format';
+import { bytes, count, duration, homeText, profileText, relative } from './format';
 
 describe('durations', () => {
   it.each([
@@ -53,5 +53,23 @@ describe('profiles', () => {
     expect(profileText(plain)).toBe('Big');
     const all = { ...plain, cpu: 1, memory_bytes: 16 * 2 ** 30, gpu: 2, price: '1 € an hour' };
     expect(profileText(all)).toBe('Big (1 core, 16 GiB, 2 GPUs, 1 € an hour)');
+  });
+});
+
+describe('homes', () => {
+  const home = {
+    size_bytes: 10 * 2 ** 30,
+    used_bytes: 9.5 * 2 ** 30,
+    free_bytes: 2 ** 29,
+    is_at_least: false,
+    is_almost_full: true,
+    is_rescued: false,
+    looked_at: '2026-03-01T12:00:00Z'
+  };
+  it('say how full they are, as far as that is known', () => {
+    expect(homeText(home)).toBe('9.5 GiB of 10 GiB used, 512 MiB left.');
+    expect(homeText({ ...home, is_at_least: true })).toContain('At least 9.5 GiB');
+    expect(homeText({ ...home, used_bytes: null })).toContain('being counted');
+    expect(homeText({ ...home, size_bytes: null })).toBe('It cannot be reached.');
   });
 });

@@ -1,4 +1,4 @@
-import type { Profile } from './model';
+import type { HomeUse, Profile } from './model';
 
 /** Write a duration in seconds as people say it: `0.24 s`, `12 s`, `3 min 5 s`, `2 h 10 min`. */
 export function duration(seconds: number): string {
@@ -77,4 +77,17 @@ export function profileText(profile: Profile): string {
     profile.price
   ].filter(Boolean);
   return parts.length === 0 ? profile.title : `${profile.title} (${parts.join(', ')})`;
+}
+
+/** Say how full a home is. */
+export function homeText(home: HomeUse): string {
+  if (home.size_bytes === null) {
+    return 'It cannot be reached.';
+  }
+  if (home.used_bytes === null) {
+    return `${bytes(home.size_bytes)}; what is used of it is being counted.`;
+  }
+  const least = home.is_at_least ? 'At least ' : '';
+  const left = home.free_bytes === null ? '' : `, ${bytes(home.free_bytes)} left`;
+  return `${least}${bytes(home.used_bytes)} of ${bytes(home.size_bytes)} used${left}.`;
 }

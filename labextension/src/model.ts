@@ -5,6 +5,7 @@ export type {
   Condition,
   Environment,
   Graph,
+  HomeUse,
   Job,
   JobSpec,
   LogChunk,

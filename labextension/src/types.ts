@@ -21,6 +21,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/home': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Show how full the caller's home is */
+    get: operations['getHome'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/jobs': {
     parameters: {
       query?: never;
@@ -611,6 +628,23 @@ export interface components {
       run_id: string | null;
       status: components['schemas']['Status'] | null;
       workload_id: string;
+    };
+    /**
+     * HomeUse
+     * @description How full the caller's home is.
+     */
+    HomeUse: {
+      free_bytes: number | null;
+      /** @default false */
+      is_almost_full: boolean;
+      /** @default false */
+      is_at_least: boolean;
+      /** @default false */
+      is_rescued: boolean;
+      /** Format: date-time */
+      looked_at: string;
+      size_bytes: number | null;
+      used_bytes: number | null;
     };
     /**
      * Inputs
@@ -1433,6 +1467,7 @@ export type ErrorDetail = components['schemas']['ErrorDetail'];
 export type Graph = components['schemas']['Graph'];
 export type GraphEdge = components['schemas']['GraphEdge'];
 export type GraphNode = components['schemas']['GraphNode'];
+export type HomeUse = components['schemas']['HomeUse'];
 export type Inputs = components['schemas']['Inputs'];
 export type Job = components['schemas']['Job'];
 export type JobDraft = components['schemas']['JobDraft'];
@@ -1509,6 +1544,31 @@ export interface operations {
         };
         content: {
           'application/json': components['schemas']['EnvironmentList'];
+        };
+      };
+      400: components['responses']['InvalidInput'];
+      401: components['responses']['Unauthenticated'];
+      403: components['responses']['Forbidden'];
+      500: components['responses']['Internal'];
+      503: components['responses']['Unavailable'];
+    };
+  };
+  getHome: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Show how full the caller's home is */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['HomeUse'];
         };
       };
       400: components['responses']['InvalidInput'];

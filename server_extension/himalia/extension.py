@@ -10,6 +10,7 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Float, Unicode
 from typing_extensions import override
 
+from himalia.core.homes import RESCUED, own_gauge
 from himalia.core.names import user_name
 from himalia.core.places import Places
 from himalia.core.service import Caller, WorkloadService
@@ -18,6 +19,7 @@ from himalia.handlers.base import Api, document_of
 from himalia.handlers.openapi import document
 from himalia.handlers.routes import table
 from himalia.handlers.session import session_handlers
+from himalia.homes.start import WHY
 from himalia.kinds.registry import load_kinds
 from himalia.quiet import silence
 from himalia.reports import Reports, look
@@ -86,11 +88,26 @@ class HimaliaExtension(ExtensionApp):
         self._guard = guard(self.serverapp)
         if not os.environ.get(CONTROL_URL):
             return
+        self._clean()
         if not self.announcements:
             # When all is set up: JupyterHub's own extension sets its hook, whatever was there.
             self.serverapp.io_loop.add_callback(silence, self.serverapp.web_app.settings)
         if self._guard is not None:
             self._report(root, self._guard)
+
+    def _clean(self) -> None:
+        """Serve the page that tells what fills the home."""
+        # Deferred: on a machine of one's own nobody needs it.
+        from himalia.homes.page import Cleaning, home_handlers  # noqa: PLC0415
+
+        rescued = os.environ.get(RESCUED, "")
+        cleaning = Cleaning(
+            home=Path(rescued) if rescued else Path.home(),
+            gauge=own_gauge(),
+            why=os.environ.get(WHY, ""),
+            hub=f"{os.environ.get('JUPYTERHUB_BASE_URL', '/')}hub/home",
+        )
+        self.handlers.extend(home_handlers(cleaning))
 
     def _report(self, root: Path, guarded: Guard) -> None:
         """Tell the hub's control how this server is doing, from the moment it listens."""

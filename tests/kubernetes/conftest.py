@@ -40,6 +40,25 @@ c.Kubernetes.profiles = [
 ]
 c.Kubernetes.quota = {"pods": "20", "limits.memory": "100Gi"}
 """
+FULL = """
+def _full(spawner, pod):
+    small = {"brim": ("8Mi", "6M"), "near": ("64Mi", "50M")}.get(spawner.user.name)
+    if small:
+        home = next(one for one in pod.spec.volumes if one.name == "home")
+        home.persistent_volume_claim = None
+        home.empty_dir = {"medium": "Memory", "sizeLimit": small[0]}
+        server = pod.spec.containers[0]
+        fill = f"cd; mkdir old; head -c {small[1]} /dev/zero > old/model.bin"
+        fill += "; head -c 9M /dev/zero > rest.bin"
+        pod.spec.init_containers = [{
+            "name": "fill", "image": server.image, "command": ["sh", "-c", f"{fill}; true"],
+            "env": [{"name": "HOME", "value": "/home/jovyan"}],
+            "securityContext": server.security_context, "volumeMounts": server.volume_mounts,
+        }]
+    return pod
+c.KubeSpawner.modify_pod_hook = _full
+"""
+"""Two small homes: one that is full, and one that is almost."""
 
 
 class Tenant(Resident):
@@ -106,7 +125,7 @@ async def me(cluster_estate: Estate, tmp_path_factory: Any) -> AsyncIterator[Ten
 @pytest.fixture(scope="session")
 def cluster_hub(cluster: Cluster) -> Iterator[ClusterHub]:
     """A hub on the cluster, for all tests that need one."""
-    made = ClusterHub(cluster, PROFILES)
+    made = ClusterHub(cluster, PROFILES + FULL)
     try:
         asyncio.run(made.start())
         yield made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from himalia.core.homes import SIZE
 from himalia_hub.kubernetes.bundle import CA_CONFIG, CA_FILE, CLAIM
 from himalia_hub.kubernetes.settings import Kubernetes
 
@@ -67,6 +68,8 @@ def mounts(settings: Kubernetes) -> list[dict[str, Any]]:
 def environment(settings: Kubernetes) -> dict[str, str]:
     """Return the variables of a session."""
     made = {"HOME": HOME, "USER": "jovyan", "LOGNAME": "jovyan", "SHELL": "/bin/bash"}
+    if settings.agreed_bytes is not None:
+        made[SIZE] = str(settings.agreed_bytes)
     if settings.ca_file:
         made |= dict.fromkeys(_CA_VARIABLES, f"{_CA_FOLDER}/{CA_FILE}")
     return made

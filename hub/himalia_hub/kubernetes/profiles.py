@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_UNITS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_BYTES = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(k|[MGT]|[KMGT]i)?$")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
+_UNITS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
+_BYTES = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(k|[MGTP]|[KMGTP]i)?$")
 _Memory = Annotated[str, Field(pattern=_BYTES.pattern)]
 _Cores = Annotated[float, Field(gt=0, le=1024)]
 

@@ -10,7 +10,7 @@ from typing import Any
 from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode, default, validate
 from traitlets.config import Configurable
 
-from himalia_hub.kubernetes.profiles import read
+from himalia_hub.kubernetes.profiles import bytes_of, read
 
 CLOSED = (
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
@@ -18,7 +18,6 @@ CLOSED = (
     *("fc00::/7", "fe80::/10", "::1/128"),
 )
 """Private networks, what a machine has for itself, and where clouds tell machines their secrets."""
-_QUANTITY = re.compile(r"^[0-9]+(\.[0-9]+)?(m|k|[KMGTP]i?)?$")
 
 
 class Kubernetes(Configurable):
@@ -271,6 +270,11 @@ class Kubernetes(Configurable):
         at each start of a session besides. 0: never.""",
     ).tag(config=True)
 
+    @property
+    def agreed_bytes(self) -> int | None:
+        """The size of a home where its file system tells of everybody's."""
+        return bytes_of(self.home_size) if self.nfs_server else None
+
     @default("release_namespace")
     def _default_release_namespace(self) -> str:
         return os.environ.get("POD_NAMESPACE", "default")
@@ -332,8 +336,10 @@ class Kubernetes(Configurable):
 
     @validate("home_size")
     def _good_size(self, proposal: dict[str, str]) -> str:
-        if _QUANTITY.match(proposal["value"]) is None:
-            raise ValueError('Kubernetes.home_size is a quantity such as "10Gi".')
+        try:
+            bytes_of(proposal["value"])
+        except ValueError:
+            raise ValueError('Kubernetes.home_size is a quantity such as "10Gi".') from None
         return proposal["value"]
 
     @validate("closed_ranges")

@@ -35,6 +35,7 @@ async def kubernetes(settings: Kubernetes, token: str) -> Works:
         prefix=settings.prefix,
         python=settings.python,
         home=HOME,
+        home_bytes=settings.agreed_bytes,
         claim=CLAIM,
         uid=settings.uid,
         gid=settings.gid,

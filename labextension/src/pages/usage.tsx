@@ -4,6 +4,7 @@ import type { ITime } from '../api';
 import { ChoiceField } from '../forms/field';
 import { useChanged, useHost, useShown } from '../host';
 import type { Standing, UsageTotal } from '../model';
+import { HomeUse } from '../panels/home';
 import { ErrorNote } from '../parts';
 import { usePolled } from '../polling';
 import { day, limitsOf, months, quotaName } from '../usage';
@@ -43,6 +44,7 @@ export function UsagePage(): React.ReactElement {
           </a>
         </div>
       </header>
+      <HomeUse />
       <Quotas />
       <Totals key={month.id} time={month} />
       <Ledger key={`ledger ${month.id}`} time={month} />

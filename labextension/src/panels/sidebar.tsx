@@ -7,6 +7,7 @@ import { IconButton } from '../parts';
 import { Tabs } from '../tabs';
 import { Footer } from './footer';
 import { JobList } from './jobs';
+import { HomeBar } from './home';
 import { NoticeBar } from './notice';
 import { RunList } from './runs';
 import { ScheduleList } from './schedules';
@@ -33,6 +34,7 @@ export function Sidebar(): React.ReactElement {
         </span>
       </header>
       <NoticeBar />
+      <HomeBar />
       <Tabs id="hm-sidebar" label="Himalia" tabs={TABS} current={current} onChoose={setCurrent}>
         <tab.view />
       </Tabs>

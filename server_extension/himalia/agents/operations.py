@@ -77,6 +77,7 @@ class Operations:
             "remove_run": _taking(m.RunName, self._remove_run),
             "collect": _taking(m.Needed, self._collect),
             "free_bytes": _taking(m.Nothing, self._free_bytes),
+            "home": _taking(m.Nothing, self._home),
             "pack": _taking(m.Parcel, self._pack),
             "unpack": _taking(m.Parcel, self._unpack),
             "put": _taking(m.Put, self._put),
@@ -249,6 +250,9 @@ class Operations:
 
     async def _free_bytes(self, _: m.Nothing) -> BaseModel:
         return m.SaidCount(count=await self._premises.free_bytes(_OWNER))
+
+    async def _home(self, _: m.Nothing) -> BaseModel:
+        return await self._premises.home(_OWNER)
 
     # From one owner to another
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +15,7 @@ from typing_extensions import override
 
 from himalia.agents import messages as m
 from himalia.agents.fleet import Agents
+from himalia.agents.homes import ask_home
 from himalia.backends.base import Refused
 from himalia.core.errors import HimaliaError, InvalidInput, NotFound, Unavailable
 from himalia.core.model import Snapshot, Workload
@@ -28,6 +30,7 @@ class AgentPremises(Premises):
 
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
+        self.home = partial(ask_home, agents)
 
     @override
     async def pin(self, owner: str, kind: str, spec: Spec, root: Path) -> Snapshot | None:

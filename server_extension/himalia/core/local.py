@@ -131,7 +131,7 @@ class LocalService(WorkloadService):
         self.workloads = LocalWorkloads(self._parts)
         self.runs = LocalRuns(self._parts)
         self.schedules = LocalSchedules(self._parts)
-        self.usage = LocalUsage(store.team)
+        self.usage = LocalUsage(store.team, premises)
         self.hub: Hub = NoHub()
 
     @property

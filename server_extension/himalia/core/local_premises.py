@@ -13,6 +13,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from himalia.core.homes import HomeUse, own_gauge
 from himalia.core.model import Snapshot, Workload
 from himalia.core.names import is_id
 from himalia.core.pinning import Limits
@@ -28,6 +29,7 @@ class LocalPremises(Premises):
 
     def __init__(self, places: Places, kinds: Kinds, limits: Limits | None = None) -> None:
         self._places = places
+        self.home = _own_home
         self._kinds = kinds
         self._snapshots = Snapshots(places.snapshots, limits)
 
@@ -88,6 +90,10 @@ class LocalPremises(Premises):
         self, owner: str, heir: str, digests: Iterable[str], run_ids: Iterable[str]
     ) -> None:
         """Do nothing: it is here, whoever it belongs to."""
+
+
+async def _own_home(_owner: str) -> HomeUse:
+    return await own_gauge().read()
 
 
 def _names(folder: Path) -> list[str]:

@@ -7,17 +7,20 @@ from datetime import UTC, datetime
 from typing_extensions import override
 
 from himalia.core.errors import InvalidInput
+from himalia.core.homes import HomeUse
 from himalia.core.model import Page
+from himalia.core.premises import Premises
 from himalia.core.service import MAX_PAGE, Caller, Usage
 from himalia.core.team import By, Standing, UsageEntry, UsageTotal
 from himalia.store.team import TeamStore
 
 
 class LocalUsage(Usage):
-    """Usage, over a store."""
+    """Usage, over a store and premises."""
 
-    def __init__(self, team: TeamStore) -> None:
+    def __init__(self, team: TeamStore, premises: Premises) -> None:
         self._team = team
+        self._premises = premises
 
     @override
     async def entries(
@@ -44,6 +47,10 @@ class LocalUsage(Usage):
             raise InvalidInput.of("by", "must be kind or project: the rest is an admin's")
         _check_time(since, until)
         return await self._team.usage.totals({caller.owner}, by, since, until)
+
+    @override
+    async def home(self, caller: Caller) -> HomeUse:
+        return await self._premises.home(caller.owner)
 
     @override
     async def standings(self, caller: Caller) -> tuple[Standing, ...]:

@@ -8,16 +8,20 @@ through here. What comes back was said by a process of the owner's and is checke
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from himalia.core.homes import HomeUse
 from himalia.core.model import Snapshot, Workload
 from himalia.core.spec import Parameters, Spec
 
 
 class Premises(ABC):
     """Files, by owner."""
+
+    home: Callable[[str], Awaitable[HomeUse]]
+    """Tells how full an owner's home is (:raises Unavailable: it cannot be reached)."""
 
     @abstractmethod
     async def pin(self, owner: str, kind: str, spec: Spec, root: Path) -> Snapshot | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from himalia.core.homes import HomeUse
 from himalia.core.model import (
     Environment,
     Graph,
@@ -285,6 +286,10 @@ class Usage(ABC):
         self, caller: Caller, by: By, since: datetime, until: datetime
     ) -> tuple[UsageTotal, ...]:
         """Sum the caller's usage by kind or project (:raises InvalidInput: by anything else)."""
+
+    @abstractmethod
+    async def home(self, caller: Caller) -> HomeUse:
+        """Return how full the caller's home is."""
 
     @abstractmethod
     async def standings(self, caller: Caller) -> tuple[Standing, ...]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 from himalia.core.answers import StandingList, UsageTotalList
+from himalia.core.homes import HomeUse
 from himalia.core.model import Page
 from himalia.core.service import MAX_PAGE
 from himalia.core.tables import USAGE, csv_of
@@ -63,6 +64,11 @@ async def _usage_lines(
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+async def get_home(call: Call[NoParameters, NoParameters]) -> HomeUse:
+    """Return how full the caller's home is."""
+    return await call.service.usage.home(call.caller)
 
 
 async def list_quotas(call: Call[NoParameters, NoParameters]) -> StandingList:

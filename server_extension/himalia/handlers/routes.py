@@ -30,6 +30,7 @@ from himalia.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from himalia.core.homes import HomeUse
 from himalia.core.model import (
     Graph,
     LogChunk,
@@ -242,6 +243,8 @@ _OF_USAGE = (
     Route(method="GET", path="usage.csv", name="exportOwnUsage", resource="himalia:usage",
           summary="Export what the caller used", operation=team.export_usage,
           query=TimeParameters, sends="table"),
+    Route(method="GET", path="home", name="getHome", resource="himalia:usage",
+          summary="Show how full the caller's home is", operation=team.get_home, answer=HomeUse),
     Route(method="GET", path="quotas", name="listStandings", resource="himalia:usage",
           summary="List the quotas that hold for the caller, with what is taken of each",
           operation=team.list_quotas, answer=StandingList),

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from typing_extensions import override
 
 from himalia.core.answers import StandingList, UsagePage, UsageTotalList
+from himalia.core.homes import HomeUse, own_gauge
 from himalia.core.model import Page
 from himalia.core.service import Caller, Hub, Usage
 from himalia.core.team import (
@@ -49,6 +50,13 @@ class RemoteUsage(Usage):
         if cursor is not None:
             params["cursor"] = cursor
         return decode(await self._transport.get(caller, "usage", params), UsagePage)
+
+    @override
+    async def home(self, caller: Caller) -> HomeUse:
+        if self._transport.is_near:
+            # What serves the home to this process tells it as well as what control would ask.
+            return await own_gauge().read()
+        return decode(await self._transport.get(caller, "home"), HomeUse)
 
     @override
     async def totals(

@@ -72,6 +72,11 @@ class Transport:
         self._socket: Path | None = None
         self._connecting = asyncio.Lock()
 
+    @property
+    def is_near(self) -> bool:
+        """Whether this process has the user's files."""
+        return self._is_near
+
     async def get(
         self, caller: Caller, path: str, params: Mapping[str, Any] | None = None
     ) -> bytes:

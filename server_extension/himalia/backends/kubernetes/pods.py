@@ -9,6 +9,7 @@ from typing import Any
 from himalia.backends.base import AttemptRef
 from himalia.backends.kubernetes.profiles import PodProfile
 from himalia.backends.kubernetes.settings import PodSettings
+from himalia.core.homes import SIZE
 from himalia.core.spec import Resources
 from himalia.kinds.base import RunPlan
 
@@ -126,6 +127,8 @@ def _container(
         "TMPDIR": "/tmp",  # noqa: S108 - the container's own
         "JUPYTER_RUNTIME_DIR": "/tmp/jupyter",  # noqa: S108
     }
+    if settings.home_bytes is not None:
+        env[SIZE] = str(settings.home_bytes)
     mounts: list[Manifest] = [
         {"name": "home", "mountPath": home},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
