@@ -161,7 +161,7 @@ async def bench(cluster_estate: Estate) -> AsyncIterator[Bench]:
 async def test_an_image_that_is_missing_is_named_while_it_starts_and_when_it_fails(
     bench: Bench,
 ) -> None:
-    backend = await bench.backend(start_seconds=20.0, run_image="none.example/no:1")
+    backend = await bench.backend(start_seconds=20.0, runs={"image": "none.example/no:1"})
     ref, plan = bench.attempt("1")
     await backend.start(ref, plan)
     async with asyncio.timeout(PATIENCE_SECONDS):

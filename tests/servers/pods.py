@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from himalia.agents.account import Account
-from himalia.agents.fleet import Agents
-from himalia.agents.settings import AgentSettings
+from himalia.agents import Account, Agents, AgentSettings
 from himalia.backends.kubernetes.api import Api
 from himalia.backends.kubernetes.backend import KubernetesBackend
 from himalia.backends.kubernetes.launching import PodAgents
@@ -19,11 +19,16 @@ HOME = "/home/jovyan"
 
 
 async def pod_backend(
-    estate: Estate, *, home: str = HOME, kubeconfig: str = "", run_image: str = "", **changes: Any
+    estate: Estate,
+    *,
+    home: str = HOME,
+    kubeconfig: str = "",
+    runs: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
 ) -> tuple[KubernetesBackend, Agents]:
     """Return a backend that was not opened yet, and what asks the agents behind it.
 
-    `changes` are to the settings of pods; `run_image` is another one for runs alone.
+    `changes` are to the settings of pods, `runs` to those of runs alone.
     """
     usual: dict[str, Any] = {
         "image": estate.cluster.image("session"),
@@ -42,5 +47,4 @@ async def pod_backend(
         runs_elsewhere=True, memory_bytes=settings.memory_bytes, look_seconds=10.0
     )
     agents = Agents(account, of_agents, launch=PodAgents(api, settings).launch)
-    of_runs = replace(settings, image=run_image) if run_image else settings
-    return KubernetesBackend(agents, api, of_runs), agents
+    return KubernetesBackend(agents, api, replace(settings, **runs)), agents
