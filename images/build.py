@@ -88,6 +88,7 @@ IMAGES = (
         _ACCOUNT | {"node.txt": "requirements/node.txt", "node_modules": "hub/proxy/node_modules"},
     ),
     Image("database", _ACCOUNT | {"start.sh": "images/database/start.sh"}),
+    Image("builder", _ACCOUNT),
 )
 
 

@@ -223,12 +223,27 @@ async def test_078_an_upgrade_keeps_secrets_sessions_and_jobs(alice: User) -> No
         return (await alice.run(run_id))["status"] == "running"
 
     await until(runs)
+    # What runs the job is what the session is, by digest.
+    home = release.session("alice")["metadata"]["namespace"]
+    chosen = ("--namespace", home, "--selector", "app.kubernetes.io/component=run")
+    images = {
+        container["image"]
+        for pod in release.cluster.get("pods", *chosen)["items"]
+        for container in pod["spec"]["containers"]
+    }
+    assert images == {release.cluster.image("session")}
     secrets, session = release.secrets(), release.session("alice")["metadata"]["uid"]
     hub = release.get("pods", "--selector", "component=hub")["items"][0]["metadata"]["uid"]
+    authority, certificates = release.authority(), release.certificates()
     # Changed values, so that the hub and control are started anew: what an administrator might open
-    # by mistake, for the test after this.
-    release.put("upgrade", {"singleuser": {"networkPolicy": {"egress": [{}]}}})
+    # by mistake, for the test after this. Certificates that are old enough are renewed.
+    more = {"singleuser": {"networkPolicy": {"egress": [{}]}}, "internalTls": {"renewAfterDays": 0}}
+    release.put("upgrade", more)
     assert release.secrets() == secrets
+    assert release.authority() == authority
+    renewed = release.certificates()
+    assert renewed.keys() == certificates.keys()
+    assert not set(renewed.values()) & set(certificates.values())
     pods = release.get("pods", "--selector", "component=hub")["items"]
     assert hub not in {pod["metadata"]["uid"] for pod in pods}
     assert release.session("alice")["metadata"]["uid"] == session

@@ -45,5 +45,5 @@ async def tell(settings: Kubernetes, token: str, report: IsolationReport) -> Non
                 headers={"Authorization": f"Bearer {token}"},
             )
             answer.raise_for_status()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, OSError) as error:
         raise Unavailable(f"Control does not take what was found: {error}") from error

@@ -55,7 +55,8 @@ class Namespaces:
         try:
             answer = await self._client.request(method, path, json=body)
             said: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            # A refused certificate may come as what the system says of the connection.
             raise Unavailable(_SILENT) from error
         if answer.is_success:
             return said
