@@ -8,7 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from himalia.agents import Account, Agents, AgentSettings
+from himalia.agents.account import Account
+from himalia.agents.fleet import Agents
+from himalia.agents.settings import AgentSettings
 from himalia.backends.kubernetes.api import Api
 from himalia.backends.kubernetes.backend import KubernetesBackend
 from himalia.backends.kubernetes.launching import PodAgents
