@@ -194,6 +194,30 @@ async def test_why_a_pod_was_ended_is_said(
     assert ref.name not in bench.pods()
 
 
+async def test_an_attempt_is_not_lost_while_its_pod_is_there_whatever_its_folder_says(
+    bench: Bench,
+) -> None:
+    backend = await bench.backend()
+    go = bench.estate.folder(bench.owner, "work") / new_id("dir")
+    ref, plan = bench.attempt(
+        f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)"
+    )
+    await backend.start(ref, plan)
+    await bench.until(backend, ref, Phase.RUNNING)
+    started = bench.places.runs / ref.run_id / "1" / "started.json"
+    started.chmod(0)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while ref in (seen := await backend.observe([ref])):
+            assert seen[ref].phase is Phase.RUNNING
+            await asyncio.sleep(0.2)
+    assert "cannot be read" in backend.silence(bench.owner)
+    started.chmod(0o600)
+    await bench.until(backend, ref, Phase.RUNNING)
+    assert backend.silence(bench.owner) == ""
+    go.touch()
+    assert (await bench.until(backend, ref, Phase.ENDED)).outcome is not None
+
+
 async def test_two_controls_that_start_the_same_attempt_make_one_pod(bench: Bench) -> None:
     one, other = await bench.backend(), await bench.backend()
     tally = bench.estate.folder(bench.owner, "work") / new_id("dir")

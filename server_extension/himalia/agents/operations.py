@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 _EVENTS_AT_ONCE = 5_000
 _LISTED_BYTES = 2**22
 _MAX_OPEN = 64
+_LOOK_AGAIN_SECONDS = (0.0, 0.2, 1.0)
+"""A file that another machine has just replaced cannot be read for a moment."""
 _OBSERVATION = TypeAdapter(Observation)
 _PLAN = TypeAdapter(RunPlan)
 _OWNER = ""
@@ -111,10 +113,12 @@ class Operations:
 
     async def _look(self, name: m.AttemptName) -> m.Seen:
         ref = _ref(name)
-        try:
-            return _seen(name, (await self._backend.observe([ref]))[ref])
-        except Exception:  # noqa: BLE001 - logged; one folder that makes no sense is not the others
-            _log.exception("observing %s", ref.name)
+        for pause in _LOOK_AGAIN_SECONDS:
+            await asyncio.sleep(pause)
+            try:
+                return _seen(name, (await self._backend.observe([ref]))[ref])
+            except Exception:  # noqa: BLE001 - logged; one folder's trouble is not the others'
+                _log.exception("observing %s", ref.name)
         reason = Reason(
             code="attempts_lost",
             message="What is in the attempt's folder cannot be read.",

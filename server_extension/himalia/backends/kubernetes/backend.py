@@ -157,7 +157,7 @@ class KubernetesBackend(Backend):
         if folder.phase is Phase.ENDED:
             # Before anybody hears of the end: who knows it looks for no pod any more.
             await self._clear_away(ref)
-        if folder.phase not in (Phase.STARTING, Phase.RUNNING):
+        if folder.phase in (Phase.ABSENT, Phase.ENDED):
             self._waits.forget(ref)
             return folder
         try:
@@ -174,7 +174,10 @@ class KubernetesBackend(Backend):
     async def _compare(self, ref: AttemptRef, folder: Observation) -> Observation:
         pod = await self._pod(ref)
         if pod is None or is_over(pod, datetime.now(UTC)):
-            return await self._gone(ref, pod)
+            return await self._gone(ref, pod, folder)
+        if folder.phase is Phase.LOST:
+            # Files that another machine writes to are at times not to be read for a moment.
+            raise Unavailable(folder.reason.message if folder.reason else "It cannot be read.")
         if folder.phase is Phase.RUNNING:
             self._waits.forget(ref)
             return replace(folder, reason=why_ending(pod))
@@ -210,11 +213,19 @@ class KubernetesBackend(Backend):
             await self._delete(ref, pod, grace_seconds=0)
         return said
 
-    async def _gone(self, ref: AttemptRef, pod: Object | None) -> Observation:
+    async def _gone(self, ref: AttemptRef, pod: Object | None, folder: Observation) -> Observation:
         self._waits.forget(ref)
         last = pod or self._pods(ref.owner).gone.get(ref.name)
         verdict = why_gone(last)
-        said = await self._conclude(ref, verdict.reason if verdict.is_final else None, is_gone=True)
+        why = verdict.reason if verdict.is_final else None
+        try:
+            said = await self._conclude(ref, why, is_gone=True)
+        except HimaliaError as error:
+            is_passing = isinstance(error, Unavailable) and not self._agents.broken(ref.owner)
+            if is_passing or folder.phase is not Phase.LOST:
+                raise
+            # Nobody will ever read it.
+            return folder
         if pod is not None:
             # All that could be learned of it is known here now.
             await self._delete(ref, pod, grace_seconds=0)
@@ -254,7 +265,11 @@ class KubernetesBackend(Backend):
     @override
     async def stop(self, ref: AttemptRef) -> None:
         # The word first: a runner that hears a signal without it does not take it for a stop.
-        await self._folders.stop(ref)
+        try:
+            await self._folders.stop(ref)
+        except Unavailable:
+            if not self._agents.broken(ref.owner):
+                raise
         pod = await self._ask(ref)
         if pod is not None:
             await self._delete(ref, pod)

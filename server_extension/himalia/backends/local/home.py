@@ -37,6 +37,7 @@ from himalia.runners.events import ProgressCount
 _PATIENCE_SECONDS = 10.0
 """For another process here that prepares the same attempt."""
 _SECONDS = 0.5
+_SETTLED_SECONDS = 1.5
 _Sign = tuple[int, bool, bool]
 
 
@@ -139,6 +140,11 @@ class HomeBackend(FolderReading):
 
     async def ended(self, ref: AttemptRef) -> Observation:
         """Tell what became of an attempt that nobody executes any more."""
+        seen = await asyncio.to_thread(self._ended, ref)
+        if seen.phase is Phase.ENDED:
+            return seen
+        # What another machine has just written may not be seen here, or not whole, for a moment.
+        await asyncio.sleep(_SETTLED_SECONDS)
         return await asyncio.to_thread(self._ended, ref)
 
     def _ended(self, ref: AttemptRef) -> Observation:
