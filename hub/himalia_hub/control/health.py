@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Literal
 
@@ -94,19 +94,22 @@ class Live(PlainHandler):
 class Ready(PlainHandler):
     """Whether it can work."""
 
-    def initialize(self, checks: Mapping[str, Check]) -> None:
-        """Take what is looked at, by name."""
+    def initialize(self, checks: Mapping[str, Check], needed: Collection[str]) -> None:
+        """Take what is looked at, by name, and without which of that nothing works."""
         self._checks = checks
+        self._needed = needed
 
     async def get(self) -> None:
         """Say what is wrong, if anything is."""
         found = await asyncio.gather(*(_look(check) for check in self._checks.values()))
         parts = {name: said or "ok" for name, said in zip(self._checks, found, strict=True)}
-        if any(found):
+        if any(parts[name] != "ok" for name in self._needed):
             self.set_header("Retry-After", "2")
             self.say(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "not ready", "parts": parts})
         else:
-            self.say(HTTPStatus.OK, {"status": "ready", "parts": parts})
+            # Whoever asks for what is in the store is answered; all controls miss the rest at once.
+            status = "degraded" if any(found) else "ready"
+            self.say(HTTPStatus.OK, {"status": status, "parts": parts})
 
 
 async def _look(check: Check) -> str | None:

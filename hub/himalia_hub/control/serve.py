@@ -331,7 +331,7 @@ class Control:
             return "is not open" if self._team is None else await self._team.look_at_store()
 
         async def backend() -> str | None:
-            return "is not open" if self._team is None else None
+            return "is not open" if self._team is None else await self._team.look_at_backend()
 
         async def text() -> bytes:
             team = self._team
@@ -351,7 +351,7 @@ class Control:
             (
                 f"{self._prefix}health/ready",
                 Ready,
-                {"checks": {"store": store, "backend": backend}},
+                {"checks": {"store": store, "backend": backend}, "needed": {"store"}},
             ),
             (f"{self._prefix}metrics", Metrics, metrics),
         ]

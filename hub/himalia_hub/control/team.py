@@ -139,6 +139,14 @@ class Team:
             return "does not answer"
         return None
 
+    async def look_at_backend(self) -> str | None:
+        """Say what is wrong where runs are, if anything is."""
+        try:
+            await self._site.works.look()
+        except Unavailable as error:
+            return error.message
+        return None
+
     async def _announce(self, notice: Notice) -> None:
         try:
             await asyncio.to_thread(announce, self._site.state, notice)

@@ -50,21 +50,24 @@ class Works:
     agents: AgentSettings
     launch: Launch
     backend: Callable[[Agents, PeopleStore], Backend]
+    look: Callable[[], Awaitable[None]]
+    """Returns where that which runs runs answers (:raises Unavailable: it does not)."""
     close: Callable[[], Awaitable[None]]
 
 
 async def machine(settings: Himalia) -> Works:
     """Return the hub's own machine: accounts, and processes under them."""
 
-    async def close() -> None:
-        """Nothing is held."""
+    async def nothing() -> None:
+        """Nothing is held, and nobody need be asked."""
 
     return Works(
         grounds=MachineGrounds(settings),
         agents=AgentSettings(python=Path(settings.python)),
         launch=launch,
         backend=lambda agents, _people: AgentBackend(agents),
-        close=close,
+        look=nothing,
+        close=nothing,
     )
 
 

@@ -62,6 +62,7 @@ async def kubernetes(settings: Kubernetes, token: str) -> Works:
             backend=lambda agents, people: KubernetesBackend(
                 agents, api, pods, Offers(settings, people)
             ),
+            look=api.look,
             close=stack.pop_all().aclose,
         )
 

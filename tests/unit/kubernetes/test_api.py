@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from himalia.backends.kubernetes.api import Api, Exists, NotThere, Outdated, Ref
 from himalia.backends.kubernetes.watching import Watching
 from himalia.core.errors import Unavailable
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.stalls import allowed
 from tests.unit.kubernetes.script import (
     PODS,
     Answer,
@@ -56,6 +58,33 @@ async def test_what_does_not_pass_is_said_in_bounded_time(
     async with asked(tmp_path, trouble) as (api, _):
         with pytest.raises(Unavailable, match=words):
             await api.create(PODS, {"kind": "Pod"})
+
+
+async def test_a_server_that_wants_to_be_left_alone_is_left_alone(tmp_path: Path) -> None:
+    busy = says(429, Retry_After="1")
+    async with asked(tmp_path, busy, busy, says(200, body={"ok": 1})) as (api, server):
+        begun = time.monotonic()
+        assert await api.get(PODS) == {"ok": 1}
+        assert time.monotonic() - begun >= 2
+        assert len(server.requests) == 3
+
+
+async def test_who_would_have_to_wait_too_long_is_told_and_asks_nothing(tmp_path: Path) -> None:
+    async with asked(tmp_path, says(429, Retry_After="30")) as (api, server):
+        begun = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="just now"):
+                await api.get(PODS)
+        with pytest.raises(Unavailable, match="busy"):
+            await anext(api.watch(PODS, [], "1"))
+        assert time.monotonic() - begun < allowed(5, begun)
+        assert len(server.requests) == 1
+    async with asked(tmp_path, says(503, Retry_After="30")) as (api, server):
+        with pytest.raises(Unavailable, match="Service Unavailable"):
+            await anext(api.watch(PODS, [], "1"))
+        with pytest.raises(Unavailable, match="busy"):
+            await api.get(PODS)
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +27,7 @@ _SECONDS = 15.0
 _TRIES = 4
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
+_LONGEST_QUIET = 60
 _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 80.0
 """A watch says something every minute, if only how far it is."""
@@ -65,6 +65,8 @@ class Api:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self._quiet_until_mono = 0.0
+        """The server has said that it wants to be left alone until then."""
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None = None) -> Api:
@@ -95,6 +97,13 @@ class Api:
         await self._client.close()  # type: ignore[no-untyped-call]
         # What was aborted is gone only after another round of the loop or two.
         await asyncio.sleep(_FAREWELL_SECONDS)
+
+    async def look(self) -> None:
+        """Return if the API server answers (:raises Unavailable: it does not)."""
+        try:
+            await self._ask("GET", "/version", ())
+        except Refusal as error:
+            raise Unavailable(f"The cluster's API server says: {error.message}.") from error
 
     async def get(self, path: str, query: Query = ()) -> Object:
         """Return an object or a list (:raises Refusal:) (:raises Unavailable:)."""
@@ -138,9 +147,12 @@ class Api:
             ("timeoutSeconds", str(_WATCH_SECONDS)),
         ]
         patience = aiohttp.ClientTimeout(sock_connect=_SECONDS, sock_read=_SILENCE_SECONDS)
+        if time.monotonic() < self._quiet_until_mono:
+            raise Unavailable("The cluster's API server cannot be asked just now: it is busy.")
         try:
             async with await self._send("GET", path, asked, None, patience) as answer:
                 if answer.status != 200:
+                    self._leave_alone(answer)
                     raise await _refusal(answer)
                 try:
                     while line := await answer.content.readline():
@@ -190,15 +202,16 @@ class Api:
         self, method: str, path: str, query: Query, body: Object | None = None
     ) -> Object:
         patience = aiohttp.ClientTimeout(total=_SECONDS)
-        pause, problem = _FIRST_PAUSE, "it does not answer"
+        pause, problem = 0.0, "it is busy"
         until = time.monotonic() + _SECONDS
-        for attempt in range(_TRIES):
-            if attempt:
-                # Who did not answer for so long is not asked again by somebody who waits.
-                if time.monotonic() + min(pause, _LONGEST_PAUSE) > until:
-                    break
-                await asyncio.sleep(min(pause, _LONGEST_PAUSE))
-                pause *= 3
+        for _ in range(_TRIES):
+            now_mono = time.monotonic()
+            wait = max(min(pause, _LONGEST_PAUSE), self._quiet_until_mono - now_mono)
+            # Who did not answer for so long is not asked again by somebody who waits.
+            if now_mono + wait > until:
+                break
+            await asyncio.sleep(wait)
+            pause = 3 * pause or _FIRST_PAUSE
             try:
                 async with await self._send(method, path, query, body, patience) as answer:
                     if answer.status < 300:
@@ -206,11 +219,17 @@ class Api:
                     if answer.status not in _PASSING:
                         raise await _refusal(answer)
                     problem = f"it answers {answer.status} {answer.reason}"
-                    with suppress(ValueError):
-                        pause = max(pause, float(answer.headers.get("Retry-After", "")))
+                    self._leave_alone(answer)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 problem = _problem(error)
         raise Unavailable(f"The cluster's API server cannot be asked just now: {problem}.")
+
+    def _leave_alone(self, answer: aiohttp.ClientResponse) -> None:
+        """Ask nothing for as long as the server wants."""
+        wish = answer.headers.get("Retry-After", "")
+        if answer.status in _PASSING and wish.isdecimal():
+            end = time.monotonic() + min(int(wish), _LONGEST_QUIET)
+            self._quiet_until_mono = max(self._quiet_until_mono, end)
 
     async def _send(
         self,
