@@ -7,6 +7,7 @@ import os
 import pwd
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -103,15 +104,13 @@ async def everybody(parts: AsyncIterator[tuple[HubUser, ...]]) -> dict[str, HubU
     """Return users by name, without what may change from one question to the next."""
     found = [user async for part in parts for user in part]
     return {
-        user.name: user.model_copy(
-            update={
-                "last_activity": None,
-                "groups": tuple(sorted(user.groups)),
-                "servers": {
-                    name: server.model_copy(update={"last_activity": None})
-                    for name, server in user.servers.items()
-                },
-            }
+        user.name: replace(
+            user,
+            last_activity=None,
+            groups=tuple(sorted(user.groups)),
+            servers={
+                name: replace(server, last_activity=None) for name, server in user.servers.items()
+            },
         )
         for user in found
     }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic import TypeAdapter
 from typing_extensions import override
 
 from himalia.core.names import namespace
@@ -117,7 +118,7 @@ class Member:
         """Make a user with a home."""
         made = (await crew.api("POST", f"users/{name}")).json()
         token = (await crew.api("POST", f"users/{name}/tokens", json={})).json()["token"]
-        member = cls(crew, HubUser.model_validate(made), token)
+        member = cls(crew, TypeAdapter(HubUser).validate_python(made), token)
         await member.ask("GET", "environments")
         return member
 

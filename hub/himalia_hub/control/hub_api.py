@@ -9,7 +9,8 @@ from http import HTTPStatus
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from himalia.core.errors import NotFound, Unavailable
 from himalia.core.names import owner_id
@@ -23,13 +24,11 @@ _NO_DIRECTORY = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _log = logging.getLogger(__name__)
 
 
-class _Said(BaseModel):
-    """Something the hub said; it says more than we need."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+# What the hub says: it says more than we need. With slots, since there are as many as users.
 
 
-class HubServer(_Said):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubServer:
     """A user's server."""
 
     name: str = ""
@@ -41,7 +40,8 @@ class HubServer(_Said):
     last_activity: AwareDatetime | None = None
 
 
-class HubUser(_Said):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubUser:
     """A user."""
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
@@ -57,7 +57,8 @@ class HubUser(_Said):
         return owner_id(self.name, self.created)
 
 
-class Bearer(_Said):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bearer:
     """Whoever a token belongs to, and what it may do."""
 
     kind: Literal["user", "service"] = "user"
@@ -71,21 +72,26 @@ class Bearer(_Said):
     """Those that the token may know of, and that are on; None where it may not say."""
 
 
-M = TypeVar("M", bound=_Said)
-
-
-class _Paging(_Said):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Paging:
     total: int
 
 
-class _UserPage(_Said):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UserPage:
     items: tuple[HubUser, ...]
     pagination: Annotated[_Paging, Field(alias="_pagination")]
 
 
-class _DirectoryPage(_Said):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DirectoryPage:
     items: tuple[HubUser, ...]
     next: int | None
+
+
+M = TypeVar("M")
+_BEARER, _USER = TypeAdapter(Bearer), TypeAdapter(HubUser)
+_USERS, _ENTRIES = TypeAdapter(_UserPage), TypeAdapter(_DirectoryPage)
 
 
 class HubApi:
@@ -105,12 +111,12 @@ class HubApi:
         answer = await self._ask("GET", "user", token)
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return None
-        return _read(answer, Bearer, "user")
+        return _read(answer, _BEARER, "user")
 
     async def user(self, name: str) -> HubUser:
         """Return one user (:raises NotFound:, :raises Unavailable:)."""
         answer = await self._ask("GET", f"users/{quote(name, '')}")
-        return _read(answer, HubUser, "users/…")
+        return _read(answer, _USER, "users/…")
 
     async def users(self) -> AsyncIterator[tuple[HubUser, ...]]:
         """Yield all users, part by part, ordered as the hub made them.
@@ -133,7 +139,7 @@ class HubApi:
     async def _page(self, after: int) -> _DirectoryPage | None:
         """Return some users by what Himalia adds to a hub; None where it was not added."""
         answer = await self._ask("GET", f"{_DIRECTORY}?after={after}")
-        return None if answer.status in _NO_DIRECTORY else _read(answer, _DirectoryPage, _DIRECTORY)
+        return None if answer.status in _NO_DIRECTORY else _read(answer, _ENTRIES, _DIRECTORY)
 
     async def _listed(self) -> AsyncIterator[tuple[HubUser, ...]]:
         """Yield all users by JupyterHub's own list, which costs it a hundred times as much."""
@@ -141,7 +147,7 @@ class HubApi:
         while count < total:
             path = f"users?offset={count}&limit={_PAGE}"
             answer = await self._ask("GET", path, accept=_PAGINATION)
-            page = _read(answer, _UserPage, "users")
+            page = _read(answer, _USERS, "users")
             if not page.items:
                 raise Unavailable("The hub's list of users broke off.")
             count, total = count + len(page.items), page.pagination.total
@@ -175,13 +181,13 @@ class HubApi:
             raise Unavailable("The hub does not answer. Try again in a moment.") from error
 
 
-def _read(answer: Answer, model: type[M], what: str) -> M:
+def _read(answer: Answer, model: TypeAdapter[M], what: str) -> M:
     if answer.status == HTTPStatus.NOT_FOUND:
         raise NotFound("The hub knows no such user.")
     if not answer.is_success:
         raise Unavailable(f"The hub answered {answer.status}. Try again in a moment.")
     try:
-        return model.model_validate_json(answer.body)
+        return model.validate_json(answer.body)
     except ValidationError as error:
         _log.warning("the hub's answer to %s is not understood", what)
         raise Unavailable("The hub gave an answer that is not understood.") from error

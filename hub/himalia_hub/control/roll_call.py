@@ -70,7 +70,6 @@ class RollCall:
         self._every = rules.every_seconds
         self._most_missing = rules.most_missing
         self.ledger = SessionLedger(team.usage)
-        self._known: dict[str, Person] = {}
         self._missing: dict[str, float] = {}
         self.loop = Loop("roll call", self.step, lead)
 
@@ -82,18 +81,23 @@ class RollCall:
             # Whoever was missing before may have been so because the hub was not itself.
             self._missing.clear()
             raise
-        await self._meet(roll)
+        known = await self._meet(roll)
         await self.ledger.book(roll)
-        await self._miss(roll)
+        missing = [person for owner, person in known.items() if owner not in roll.users]
+        present = roll.users.keys() | {person.owner for person in missing}
+        present -= await self._miss(missing, len(known))
         waiting = await self._settle_all()
-        await self._estate.sweep(self._known.keys() | roll.users.keys())
+        await self._estate.sweep(present)
         every = max(self._every, self._rolls.fair_seconds)
         if self._missing:
             return min(every, _BETWEEN_SECONDS)
         return min(every, _UNSETTLED_SECONDS) if waiting else every
 
-    async def _meet(self, roll: Roll) -> None:
-        """Store who is new or changed, and now and then that the others are still there."""
+    async def _meet(self, roll: Roll) -> dict[str, Person]:
+        """Store who is new or changed, and now and then that the others are still there.
+
+        :returns: whom control knew before, by owner.
+        """
         known = {person.owner: person for person in await self._team.people.present()}
         people = []
         for owner, user in roll.users.items():
@@ -103,20 +107,20 @@ class RollCall:
                 people.append(person)
         for start in range(0, len(people), _BATCH):
             await self._team.people.seen(people[start : start + _BATCH])
-        self._known = known
+        return known
 
-    async def _miss(self, roll: Roll) -> None:
-        """Note who is gone."""
-        missing = [person for owner, person in self._known.items() if owner not in roll.users]
+    async def _miss(self, missing: Collection[Person], known: int) -> set[str]:
+        """Note who is gone, and return them: of so many known, these are missing."""
+        gone: set[str] = set()
         if len(missing) > self._most_missing:
             self._missing.clear()
             _log.error(
                 "%d of %d people are missing at the hub. That is taken for a mistake, and nothing "
                 "of theirs is touched. If they were deleted, raise c.Himalia.most_missing.",
                 len(missing),
-                len(self._known),
+                known,
             )
-            return
+            return gone
         now_mono, before = time.monotonic(), self._missing
         self._missing = {one.owner: before.get(one.owner, now_mono) for one in missing}
         for person in missing:
@@ -127,9 +131,10 @@ class RollCall:
                 continue
             await self._team.people.gone(person.owner, datetime.now(UTC))
             self._missing.pop(person.owner, None)
-            self._known.pop(person.owner, None)
+            gone.add(person.owner)
             _log.info("%s is gone: the hub knows no such user any more", person.owner)
             await self._record("person.gone", person)
+        return gone
 
     async def _is_unknown(self, person: Person) -> bool:
         """Ask the hub for one by name."""

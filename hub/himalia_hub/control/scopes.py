@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Literal
 
 from himalia.core.errors import Forbidden
 
 Action = Literal["read", "write"]
 _SERVER = "access:servers!server="
+_OURS = ("custom:himalia:", "admin-ui", "read:metrics")
+"""What scopes begin with that control goes by."""
 
 
 def check(
@@ -58,3 +61,21 @@ def server_of(scopes: Iterable[str], name: str) -> str | None:
     own = [scope.removeprefix(_SERVER) for scope in scopes if scope.startswith(_SERVER)]
     found = {server.partition("/")[2] for server in own if server.partition("/")[0] == name}
     return found.pop() if len(found) == 1 else None
+
+
+def of_session(scopes: Iterable[str], name: str) -> frozenset[str]:
+    """Return those of a user's scopes that control goes by, with `!user` for that user's own.
+
+    So the tokens of all sessions have the same ones, and one set in memory does for thousands.
+    """
+    own = f"!user={name}"
+    ours = (scope for scope in scopes if scope.startswith(_OURS))
+    return _the_same(
+        frozenset(f"{one.removesuffix(own)}!user" if one.endswith(own) else one for one in ours)
+    )
+
+
+@lru_cache(maxsize=1000)
+def _the_same(scopes: frozenset[str]) -> frozenset[str]:
+    """Return the set that was there first, of all that are equal."""
+    return scopes

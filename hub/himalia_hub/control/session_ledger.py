@@ -8,7 +8,8 @@ import logging
 from collections import deque
 from datetime import UTC, datetime, timedelta
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from himalia.core.loop import Loop
 from himalia.core.team import UsageEntry
@@ -26,6 +27,7 @@ _PAUSE_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerNews(HubUser):
     """A user's server that began or ended."""
 
@@ -37,6 +39,9 @@ class ServerNews(HubUser):
         """Return the entry of its time, open; the same one that a roll makes."""
         server = HubServer(name=self.server, started=self.started)
         return _entry(self.owner, self, server, self.started)
+
+
+_NEWS = TypeAdapter(ServerNews)
 
 
 class SessionLedger:
@@ -85,7 +90,7 @@ class SessionNews:
     def told(self, text: str) -> None:
         """Take what the hub says of a server."""
         try:
-            said = ServerNews.model_validate_json(text)
+            said = _NEWS.validate_json(text)
         except ValidationError:
             _log.warning("the hub told something of a server that cannot be read")
             return

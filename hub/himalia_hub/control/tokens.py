@@ -18,7 +18,7 @@ from himalia.core.names import owner_id
 from himalia.core.team import Person
 from himalia.store.team import GrantStore, PeopleStore
 from himalia_hub.control.hub_api import Bearer, HubApi, HubServer
-from himalia_hub.control.scopes import server_of
+from himalia_hub.control.scopes import of_session, server_of
 
 RUN_TOKEN = "hmr_"  # noqa: S105 - how they begin
 _LONGEST_TOKEN = 4096
@@ -193,7 +193,7 @@ class Tokens:
         identity = Identity(
             name=bearer.name,
             owner=owner_id(bearer.name, created),
-            scopes=bearer.scopes,
+            scopes=of_session(bearer.scopes, bearer.name),
             groups=groups or (),
             server=server_of(bearer.scopes, bearer.name),
         )
