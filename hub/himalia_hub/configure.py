@@ -115,11 +115,14 @@ class ControlUrl:
 
     def __init__(self, c: Config) -> None:
         self._c = c
+        self._url = ""
 
     def __call__(self, _: object) -> str:
         """Return the address: on this machine, or in the cluster."""
-        origin = _control_origin(Himalia(config=self._c), self._c)
-        return f"{origin}/services/{roles.SERVICE}/"
+        if not self._url:
+            origin = _control_origin(Himalia(config=self._c), self._c)
+            self._url = f"{origin}/services/{roles.SERVICE}/"
+        return self._url
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         # A copy would go by a copy of the file's configuration.

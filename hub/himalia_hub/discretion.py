@@ -24,6 +24,8 @@ class Discretion(logging.Filter):
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
+        if not _is_written(record):
+            return False
         if isinstance(record.args, tuple):
             if record.module == "_xsrf_utils":
                 record.args = tuple("[…]" if isinstance(a, bytes) else a for a in record.args)
@@ -32,6 +34,21 @@ class Discretion(logging.Filter):
             # JupyterHub's lines of requests come as they will stand.
             record.msg = _discreet(record.msg)
         return True
+
+
+def _is_written(record: logging.LogRecord) -> bool:
+    """Tell whether anything takes a record: JupyterHub leaves levels to what writes them, and makes
+    a dozen records of each request that nobody reads.
+    """
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    has_writers = False
+    while logger is not None:
+        if any(record.levelno >= handler.level for handler in logger.handlers):
+            return True
+        has_writers = has_writers or bool(logger.handlers)
+        logger = logger.parent if logger.propagate else None
+    # Where there are none at all, Python has one of its own.
+    return not has_writers
 
 
 def keep() -> None:

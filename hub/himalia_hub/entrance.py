@@ -19,6 +19,7 @@ from typing import Any
 from tornado import web
 
 from himalia_hub.attempts import Allowance, Attempts
+from himalia_hub.later import settings_of
 from himalia_hub.settings import Himalia
 
 _MADE_BETWEEN_COLLECTIONS = 20_000
@@ -93,7 +94,7 @@ def _guard(authenticator: Any, handler: Any, data: Any) -> _Guard | None:
     """Return what looks after a login by a form; others bring what a provider checked."""
     if handler is None or not isinstance(data, dict) or "username" not in data:
         return None
-    its = Himalia(config=authenticator.config)
+    its = settings_of(authenticator.config)
     if its.login_failures <= 0:
         return None
     name = authenticator.normalize_username(str(data["username"]))

@@ -64,3 +64,17 @@ def test_011_a_pod_that_could_not_be_made_is_logged_without_its_secrets(say):
     said = say("Failed for %s", manifest)
     assert "canary" not in said
     assert "/home/jovyan" in said
+
+
+def test_what_nobody_writes_is_not_looked_through(say, monkeypatch):
+    """JupyterHub makes a dozen such records of each request."""
+    looked = []
+    monkeypatch.setattr(discretion, "_discreet", lambda said: looked.append(said) or said)
+    assert say("a warning of %s", "alice") == "a warning of alice"
+    assert looked == ["alice"]
+    logger, handlers = logging.getLogger("tornado.general"), logging.getLogger().handlers
+    monkeypatch.setattr(logger, "level", logging.DEBUG)
+    for handler in handlers:
+        monkeypatch.setattr(handler, "level", logging.WARNING)
+    logger.debug("a detail of %s", "bob")
+    assert looked == ["alice"]
