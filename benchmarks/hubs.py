@@ -37,6 +37,11 @@ c = get_config()
 c.Himalia.state = STATE
 from himalia_hub import configure
 configure(c)
+# Accounts are made once in a user's life, and by programs of the system.
+from pathlib import Path
+from himalia.agents.account import Account
+from himalia_hub.accounts import Accounts
+Accounts.of = lambda self, owner, name: Account(name="nobody", home=Path("/nonexistent"))
 # By its name: control reads this file too, and has no use for a spawner.
 c.JupyterHub.spawner_class = "simulated_ours.OursSimulated"
 """
