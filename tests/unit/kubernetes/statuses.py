@@ -1,56 +1,43 @@
-"""Statuses of pods as a cluster told them, by what had happened to the pods."""
+"""Pods as a real cluster told of them, and made up ones for what no test can bring about.
+
+The real ones are in ``recorded.json``, with the version of Kubernetes; ``record.py`` records them
+anew.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
+from pathlib import Path
 from typing import Any
 
-IMAGE = "registry.example/session@sha256:00"
+_WHOLE = json.loads(Path(__file__).with_name("recorded.json").read_text())
+RECORDED: frozenset[str] = frozenset(_WHOLE["pods"])
 
 
-def pod(status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+def recorded(name: str) -> dict[str, Any]:
+    """Return a pod as it was when something had befallen it."""
+    pod: dict[str, Any] = copy.deepcopy(_WHOLE["pods"][name]["pod"])
+    return pod
+
+
+def events(name: str) -> list[dict[str, Any]]:
+    """Return what was told of such a pod."""
+    told: list[dict[str, Any]] = copy.deepcopy(_WHOLE["pods"][name]["events"])
+    return told
+
+
+def made_up(status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     """Return a pod with a status."""
-    about = {"name": "run-0-1", "uid": "u-1", "resourceVersion": "10", **metadata}
-    return {"metadata": about, "status": status, "spec": {}}
-
-
-def waiting(reason: str, message: str = "") -> dict[str, Any]:
-    """Return a pending pod whose container waits."""
-    state = {"waiting": {"reason": reason, "message": message}}
-    return pod({"phase": "Pending", "containerStatuses": [{"image": IMAGE, "state": state}]})
-
-
-def unscheduled(message: str) -> dict[str, Any]:
-    """Return a pod that no node takes."""
-    return pod(
-        {
-            "phase": "Pending",
-            "conditions": [
-                {
-                    "type": "PodScheduled",
-                    "status": "False",
-                    "reason": "Unschedulable",
-                    "message": message,
-                }
-            ],
-        }
-    )
-
-
-def terminated(reason: str, code: int, message: str = "", **status: Any) -> dict[str, Any]:
-    """Return a pod whose container has ended."""
-    state = {"terminated": {"reason": reason, "exitCode": code, "message": message}}
-    return pod(
-        {"phase": "Failed" if code else "Succeeded", "containerStatuses": [{"state": state}]}
-        | status
-    )
-
-
-def disrupted(reason: str, message: str = "") -> dict[str, Any]:
-    """Return a pod that the cluster ended for reasons of its own."""
-    condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message}
-    return terminated("Error", 1, conditions=[condition])
+    return {"metadata": {"name": "run-0-1", "uid": "u-1", **metadata}, "status": status}
 
 
 def ended(reason: str, message: str) -> dict[str, Any]:
     """Return a pod that was ended as a whole."""
-    return pod({"phase": "Failed", "reason": reason, "message": message})
+    return made_up({"phase": "Failed", "reason": reason, "message": message})
+
+
+def disrupted(reason: str) -> dict[str, Any]:
+    """Return a pod that the cluster ended for reasons of its own."""
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": reason, "message": ""}
+    return made_up({"phase": "Failed", "conditions": [condition]})

@@ -69,7 +69,7 @@ def why_waiting(pod: dict[str, Any], events: Sequence[dict[str, Any]] = ()) -> R
         if is_refused:
             return _unscheduled(str(condition.get("message") or ""))
     for container in status.get("containerStatuses") or ():
-        found = _waiting(container.get("state", {}).get("waiting") or {}, container)
+        found = _waiting((container.get("state") or {}).get("waiting") or {}, container)
         if found is not None:
             return found
     return _from_events(events)
@@ -78,7 +78,7 @@ def why_waiting(pod: dict[str, Any], events: Sequence[dict[str, Any]] = ()) -> R
 def _waiting(waiting: dict[str, Any], container: dict[str, Any]) -> Reason | None:
     reason, message = str(waiting.get("reason") or ""), _line(waiting.get("message"))
     if reason in _NO_IMAGE:
-        name = container.get("image", "")
+        name = _line(container.get("image"))
         return Reason(
             code="image_missing",
             message=f"The image {name} cannot be fetched: {message or reason}",
@@ -165,7 +165,7 @@ def why_gone(pod: dict[str, Any] | None) -> Verdict:
         return Verdict(reason=_exited(container))
     if pod["metadata"].get("deletionTimestamp"):
         return Verdict(reason=_lost("pod_gone", "Its pod was deleted."))
-    text = _line(status.get("message")) or str(status.get("reason") or "nobody knows why")
+    text = _line(status.get("message")) or _line(status.get("reason")) or "nobody knows why"
     return Verdict(reason=_lost("pod_gone", f"Its pod ended: {text}"))
 
 

@@ -57,10 +57,10 @@ class Pods:
         return True
 
     def drop(self, pod: dict[str, Any]) -> bool:
-        """Take note that a pod is gone; another of its name may be there by now."""
+        """Take note that a pod is gone; another of its name may be there by now, or gone too."""
         name = pod["metadata"]["name"]
-        known = self.there.get(name)
-        if known is not None and known["metadata"].get("uid") != pod["metadata"].get("uid"):
+        known = self.there.get(name) or self.gone.get(name)
+        if known is not None and _version(known) > _version(pod):
             return False
         is_news = self.there.pop(name, None) is not None
         self.gone[name] = _needed(pod)
