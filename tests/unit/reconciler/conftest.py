@@ -144,7 +144,7 @@ class ScriptedBackend(Backend):
         self.cluster = cluster
         self.before: dict[str, Callable[[str], Any]] = {}
         self.after: dict[str, Callable[[str], Any]] = {}
-        self.hidden = ""  # Why nobody can be asked, while nobody can.
+        self.silent = ""  # Why nobody can be asked, while nobody can.
         self._news = asyncio.Event()
         cluster.news.append(self._news)
 
@@ -172,11 +172,11 @@ class ScriptedBackend(Backend):
         for ref in refs:
             await self._hook(self.before, "observe", ref.name)
         seen, absent = self.cluster.attempts, Observation(phase=Phase.ABSENT)
-        return {ref: seen.get(ref.name, absent) for ref in refs if not self.hidden}
+        return {ref: seen.get(ref.name, absent) for ref in refs if not self.silent}
 
     @override
     def silence(self, owner: str) -> str:
-        return self.hidden
+        return self.silent
 
     @override
     async def changes(self) -> None:

@@ -126,18 +126,18 @@ async def test_a_run_that_nobody_can_see_says_why_and_goes_on(
     run = await world.submit()
     world.reconciler(observe_seconds=0.05)
     await world.until_status(run, Status.RUNNING)
-    world.backend.hidden = "The lights are out."
+    world.backend.silent = "The lights are out."
     async with asyncio.timeout(PATIENCE_SECONDS):
         while (now := await world.run(run.id)).reason is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (now.status, now.reason.code) == (Status.RUNNING, "out_of_sight")
     assert "The lights are out." in now.reason.message
     assert now.reason.next_step
-    world.backend.hidden = "It is dark."
+    world.backend.silent = "It is dark."
     await asyncio.sleep(0.3)
     # What is said is not said anew at each look.
     assert await world.run(run.id) == now
-    world.backend.hidden = ""
+    world.backend.silent = ""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while (now := await world.run(run.id)).reason is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
