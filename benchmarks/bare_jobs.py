@@ -16,6 +16,7 @@ import os
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from stages import Stages
@@ -27,10 +28,9 @@ from himalia.backends.kubernetes.pods import run_pod
 from himalia.backends.kubernetes.settings import PodSettings
 from himalia.client import AsyncClient
 from himalia.core.model import Status
-from himalia.core.names import namespace, new_id
+from himalia.core.names import namespace, new_id, owner_id
 from himalia.core.spec import Resources
 from himalia.kinds.base import RunPlan
-from himalia_hub.control.hub_api import HubUser
 from himalia_hub.kubernetes.bundle import CLAIM, RUN_ACCOUNT
 from tests.servers.cluster import UID
 from tests.servers.cluster_hub import ClusterHub
@@ -88,7 +88,7 @@ class Worker:
     async def come(self) -> Worker:
         """Have a home with the notebook, and a token."""
         made = await self.hub.api("POST", f"users/{self.name}")
-        owner = HubUser.model_validate(made.json()).owner
+        owner = owner_id(self.name, datetime.fromisoformat(made.json()["created"]))
         self.space = namespace(owner, self.hub.prefix)
         answer = await self.hub.namespaces("PUT", f"/{owner}", json={"user": self.name})
         assert answer.status_code == 200, answer.text
@@ -134,6 +134,8 @@ def bare_job(space: str, command: tuple[str, ...], settings: PodSettings) -> dic
         "metadata": {"name": name, "namespace": space},
         "spec": {
             "backoffLimit": 0,
+            # It goes by itself, with its pod.
+            "ttlSecondsAfterFinished": 0,
             "template": {"metadata": {"labels": labels}, "spec": spec},
         },
     }
@@ -155,9 +157,7 @@ async def complete(api: Api, job: dict[str, Any], stages: Stages) -> Taken:
             assert "Failed" not in true, json.dumps(event["object"]["status"])
             if "Complete" in true:
                 break
-    taken.note(began, time.perf_counter(), await stages.of(about["name"], *_STEPS))
-    # With its pod, or that would stay.
-    await api.delete(f"{path}/{about['name']}?propagationPolicy=Background")
+    taken.note(began, time.perf_counter(), await stages.of(about["name"], "made", "ended"))
     return taken
 
 

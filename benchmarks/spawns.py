@@ -51,7 +51,7 @@ c.ConfigurableHTTPProxy.command = [{proxy!r}]
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_api}"
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.Spawner.default_url = "/lab"
-c.Spawner.start_timeout = 300
+c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.KubeSpawner.namespace = {namespace!r}
 c.KubeSpawner.image = {image!r}
 c.KubeSpawner.cmd = ["/opt/himalia/bin/python", "-P", "-s", "-m", "jupyterhub.singleuser"]

@@ -10,8 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from himalia.core.names import namespace, owner_id
+from himalia_hub.kubernetes.bundle import Tenant
+from himalia_hub.kubernetes.cluster import Cluster as Asked
+from himalia_hub.kubernetes.reconcile import Reconciler
+from himalia_hub.kubernetes.settings import Kubernetes
+from himalia_hub.kubernetes.storage import Storage
 from tests.servers.cluster import UID
 from tests.servers.cluster_hub import ClusterHub
 from tests.servers.patience import PATIENCE_SECONDS
@@ -182,6 +188,51 @@ async def test_drift_is_repaired_without_anybody_asking(hub: ClusterHub) -> None
     while not await asyncio.to_thread(is_mended):
         assert time.monotonic() < end
         await asyncio.sleep(0.3)
+
+
+class Counting(Asked):
+    """Counts what is asked of the API server."""
+
+    count = 0
+
+    @override
+    async def _ask(self, *what: Any, **more: Any) -> dict[str, Any]:
+        self.count += 1
+        return await super()._ask(*what, **more)
+
+
+async def test_a_later_start_waits_for_one_answer_and_drift_goes_right_after(
+    hub: ClusterHub,
+) -> None:
+    settings = Kubernetes(prefix=f"{hub.prefix}-q", release_namespace=f"{hub.prefix}-q")
+    asked = await Counting.connect()
+    keeper = Reconciler(settings, asked, Storage(settings, asked, retired_days=1))
+    tenant = Tenant(owner=owner_id("later", datetime.now(UTC)), user="later")
+    try:
+        made = await keeper.ensure(tenant)
+        assert made.is_new
+        inside = ("--namespace", made.namespace)
+        hub.cluster.kubectl("delete", "networkpolicy", "himalia-closed", *inside)
+        before = asked.count
+        assert not (await keeper.ensure(tenant)).is_new
+        assert asked.count == before + 1
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while "himalia-closed" not in hub.cluster.kubectl(  # noqa: ASYNC110 - nothing tells
+                "get", "netpol", *inside
+            ):
+                await asyncio.sleep(0.2)
+        # What was changed at the namespace itself is not left for later.
+        loose = "pod-security.kubernetes.io/enforce=privileged"
+        hub.cluster.kubectl("label", "--overwrite", "namespace", made.namespace, loose)
+        hub.cluster.kubectl("delete", "networkpolicy", "himalia-closed", *inside)
+        await keeper.ensure(tenant)
+        assert "himalia-closed" in hub.cluster.kubectl("get", "netpol", *inside)
+        labels = hub.cluster.get("namespace", made.namespace)["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    finally:
+        await keeper.remove(tenant.owner)
+        await keeper.close()
+        await asked.close()
 
 
 async def test_072_a_foreign_namespace_is_refused_and_left_as_it_is(hub: ClusterHub) -> None:

@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 
 _ARCHIVED = "himalia.io/archived-at"
 _LOOKED_FOR = "himalia.io/volume-looked-for"
-_LONG_PAUSE = 0.2
-_BIND_PAUSES = (0.02, 0.04, 0.08, _LONG_PAUSE, 0.4, 0.8)
+_LONG_PAUSE = 0.1
+_BIND_PAUSES = (0.02, 0.03, 0.05, 0.05, _LONG_PAUSE, 0.1, 0.2, 0.3, 0.5)
 """Seconds; binding takes a few hundredths."""
 _FOREIGN = (
     "The volume {name} was not made by this hub for {owner}. It is left as it is. Please tell "
