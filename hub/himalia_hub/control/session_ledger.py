@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import logging
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
@@ -24,6 +26,7 @@ _SKEW = timedelta(seconds=5)
 """How far the hub's clock may be from control's."""
 _MOST_WAITING = 10_000
 _PAUSE_SECONDS = 60.0
+_GATHER_SECONDS = 0.3
 _log = logging.getLogger(__name__)
 
 
@@ -71,12 +74,13 @@ class SessionLedger:
             if entry_id not in on and entry.started_at < before:
                 await self._usage.end(entry_id, max(roll.at, entry.started_at))
 
-    async def book_one(self, said: ServerNews, at: datetime) -> None:
-        """Open or close the entry of one server, as the hub told it at a moment."""
-        entry = said.entry()
-        await self._usage.begin(entry)
-        if not said.is_on:
-            await self._usage.end(entry.id, max(at, entry.started_at))
+    async def book_news(self, told: Sequence[tuple[ServerNews, datetime]]) -> None:
+        """Open or close entries of single servers, as the hub told them, each at a moment."""
+        entries = [said.entry() for said, _ in told]
+        await self._usage.begin_all({entry.id: entry for entry in entries}.values())
+        for entry, (said, at) in zip(entries, told, strict=True):
+            if not said.is_on:
+                await self._usage.end(entry.id, max(at, entry.started_at))
 
 
 class SessionNews:
@@ -99,12 +103,14 @@ class SessionNews:
         self.loop.wake()
 
     async def _step(self) -> float:
+        # What comes within a moment, when many log in at once, is one transaction.
+        await asyncio.sleep(_GATHER_SECONDS)
         while self._waiting:
-            first = self._waiting.popleft()
+            some = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
             try:
-                await self._ledger.book_one(*first)
+                await self._ledger.book_news(some)
             except BaseException:
-                self._waiting.appendleft(first)
+                self._waiting.extendleft(reversed(some))
                 raise
         return _PAUSE_SECONDS
 

@@ -112,7 +112,7 @@ async def test_a_roll_from_before_a_session_does_not_end_it(ledger, store):
 async def test_what_is_heard_while_the_store_is_away_is_booked_then(
     news, ledger, store, monkeypatch
 ):
-    book, failures = ledger.book_one, 3
+    book, failures = ledger.book_news, 3
 
     async def away(*one):
         nonlocal failures
@@ -121,7 +121,7 @@ async def test_what_is_heard_while_the_store_is_away_is_booked_then(
             raise Unavailable("The store is away.")
         await book(*one)
 
-    monkeypatch.setattr(ledger, "book_one", away)
+    monkeypatch.setattr(ledger, "book_news", away)
     started = [NOW - timedelta(hours=hours) for hours in (3, 2, 1)]
     for one in started:
         news.told(told(one, is_on=False))
