@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import ssl
+import time
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.servers.authority import Authority
 from tests.servers.chart import Release, of_kind, render
+from tests.servers.patience import PATIENCE_SECONDS
 from tests.servers.visitor import Visitor
 
 pytestmark = [
@@ -83,37 +85,40 @@ async def test_the_database_takes_no_password_without_tls_and_a_certificate(
             psycopg.connect(**about, **refused)
 
 
-async def numbers(release: Release) -> list[str]:
-    """Return what control and the hub tell whoever may collect numbers."""
-    async with Visitor(release.url, "admin") as visitor:
-        await visitor.log_in(release.secret("admin-password"))
-        made = await visitor.ask("POST", "/hub/api/users/admin/tokens", json={})
-        token = made.json()["token"]
-        # Of an answer and of a start there are numbers once there was one.
-        await visitor.ask("GET", "/services/himalia/api/admin/overview", token=token, xsrf=False)
-        paths = ("/services/himalia/metrics", "/hub/metrics")
-        answers = [await visitor.ask("GET", path, token=token, xsrf=False) for path in paths]
-        assert [answer.status_code for answer in answers] == [200, 200]
-        return [answer.text for answer in answers]
+async def numbers(visitor: Visitor, token: str) -> dict[str, set[str]]:
+    """Return the names and labels of what control and the hub tell whoever may collect numbers."""
+    # Of an answer there are numbers once there was one, and there are several controls.
+    await visitor.ask("GET", "/services/himalia/api/admin/overview", token=token, xsrf=False)
+    told: dict[str, set[str]] = {}
+    for path in ("/services/himalia/metrics", "/hub/metrics"):
+        answer = await visitor.ask("GET", path, token=token, xsrf=False)
+        assert answer.status_code == 200, answer.text
+        for family in text_string_to_metric_families(answer.text):
+            for sample in family.samples:
+                told.setdefault(sample.name, set()).update(sample.labels)
+    return told
 
 
 async def test_dashboards_and_alerts_name_what_the_parts_tell(release: Release) -> None:
-    base = {"monitoring": {name: {"enabled": True} for name in ("dashboards", "rules")}}
-    (board,) = of_kind(render(base), "ConfigMap")["himalia-dashboards"]["data"].values()
-    (group,) = of_kind(render(base), "PrometheusRule")["himalia"]["spec"]["groups"]
+    objects = render({"monitoring": {name: {"enabled": True} for name in ("dashboards", "rules")}})
+    (board,) = of_kind(objects, "ConfigMap")["himalia-dashboards"]["data"].values()
+    (group,) = of_kind(objects, "PrometheusRule")["himalia"]["spec"]["groups"]
     asked = [target["expr"] for panel in json.loads(board)["panels"] for target in panel["targets"]]
     asked += [rule["expr"] for rule in group["rules"]]
-    told: dict[str, set[str]] = {}
-    for text in await numbers(release):
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                told.setdefault(sample.name, set()).update(sample.labels)
-    # What Prometheus itself adds.
-    added = {"namespace", "pod"}
     named = [one for expr in asked for one in _METRIC.findall(expr)]
     assert len(named) > 25
+    told: dict[str, set[str]] = {}
+    end = time.monotonic() + PATIENCE_SECONDS
+    async with Visitor(release.url, "admin") as visitor:
+        await visitor.log_in(release.secret("admin-password"))
+        made = await visitor.ask("POST", "/hub/api/users/admin/tokens", json={})
+        while missing := {name for name, _ in named} - told.keys():
+            assert time.monotonic() < end, missing
+            for name, found in (await numbers(visitor, made.json()["token"])).items():
+                told.setdefault(name, set()).update(found)
+    # What Prometheus itself adds.
+    added = {"namespace", "pod"}
     for name, chosen in named:
-        assert name in told, name
         labels = set(re.findall(r"(\w+)\s*[=!]~?", chosen))
         assert labels <= told[name] | added, (name, labels)
     for expr in asked:
