@@ -139,6 +139,12 @@ RULES = (
         ),
     ),
     Rule(part="himalia.handlers", never=("himalia.core.local", "himalia.core.reconciler")),
+    # What starts a server, and its page about the home, know files and nothing of workloads.
+    Rule(
+        part="himalia.homes",
+        never=(*HEAVY, "kubernetes", "sqlalchemy", "httpx", "himalia"),
+        but=("himalia.homes", "himalia.core.homes", "himalia.core.errors"),
+    ),
     # Control composes everything, lightly.
     Rule(part="himalia.control", never=(*HEAVY, "jupyterhub", "kubernetes", "sqlalchemy")),
     # The session never holds what control holds.

@@ -179,3 +179,9 @@ async def test_what_needs_a_hub_says_so(alice: Any) -> None:
     ):
         with pytest.raises(Conflict, match="needs a hub"):
             await call
+
+
+async def test_a_home_is_told_with_what_is_used_of_it(alice: Any) -> None:
+    use = await alice.service.usage.home(alice.caller)
+    assert 0 < use.used_bytes <= use.size_bytes
+    assert not use.is_rescued

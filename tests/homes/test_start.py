@@ -10,7 +10,7 @@ import pytest
 
 from himalia.core.homes import RESCUED
 from himalia.homes import start
-from himalia.homes.start import PAGE, WHY, rescue, trouble
+from himalia.homes.start import PAGE, WHY, lead_to, rescue, trouble
 
 
 def test_a_home_that_can_be_written_to_is_left_as_it_was(tmp_path: Path) -> None:
@@ -54,3 +54,21 @@ def test_a_rescued_server_writes_nothing_to_the_home_and_still_shows_it() -> Non
     }
     told = rescue({**before, "JUPYTERHUB_ROOT_DIR": "~/work"}, Path("/home/j"), Path("/tmp/x"), "")
     assert told["JUPYTERHUB_ROOT_DIR"] == "/home/j/work"
+
+
+def test_a_link_leads_to_what_lies_beside_the_home_while_that_is_there(tmp_path: Path) -> None:
+    place, link = tmp_path / "place", tmp_path / "link"
+    lead_to(place, link)
+    assert not link.is_symlink()
+    place.mkdir()
+    lead_to(place, link)
+    lead_to(place, link)
+    assert link.readlink() == place
+    place.rmdir()
+    lead_to(place, link)
+    assert not link.is_symlink()
+    # What the user called so is the user's.
+    link.write_text("mine")
+    place.mkdir()
+    lead_to(place, link)
+    assert link.read_text() == "mine"

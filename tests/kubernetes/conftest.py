@@ -38,6 +38,7 @@ c.Kubernetes.profiles = [
     {"name": "team", "cpu": 0.5, "memory": "512Mi", "cpu_guarantee": 0.05, "groups": ["staff"],
      "price": "0.10 € an hour"},
 ]
+c.Kubernetes.projects = [{"name": "atlas", "groups": ["atlas"], "readers": ["visitors"]}]
 c.Kubernetes.quota = {"pods": "20", "limits.memory": "100Gi"}
 """
 FULL = """
@@ -54,6 +55,7 @@ def _full(spawner, pod):
             "name": "fill", "image": server.image, "command": ["sh", "-c", f"{fill}; true"],
             "env": [{"name": "HOME", "value": "/home/jovyan"}],
             "securityContext": server.security_context, "volumeMounts": server.volume_mounts,
+            "resources": {"requests": {"cpu": "10m", "memory": "80Mi"}},
         }]
     return pod
 c.KubeSpawner.modify_pod_hook = _full

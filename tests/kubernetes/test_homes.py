@@ -94,6 +94,7 @@ def test_the_panel_says_how_full_the_home_is_and_what_a_job_may_be_given(
 
     user.sidebar.get_by_role("button", name="New job…").first.click()
     choice = page.locator("form.hm-Form:visible").get_by_label("Profile")
+    choice.wait_for()
     texts = choice.locator("option").all_inner_texts()
     assert texts[0] == "What the job asks for"
     assert "small (1 core, 1.0 GiB)" in texts

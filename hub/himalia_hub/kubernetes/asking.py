@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Collection
 from typing import Any
 
 import httpx
 
 from himalia.core.errors import EVERY_ERROR, HimaliaError, Unavailable
+from himalia_hub.kubernetes.projects import Membership
 
 _TIMEOUT = httpx.Timeout(connect=5.0, read=60.0, write=5.0, pool=60.0)
 _ERRORS = {kind.code: kind for kind in EVERY_ERROR}
@@ -41,6 +43,17 @@ class Namespaces:
         """
         said = await self._ask("PUT", f"/namespaces/{owner}", {"user": user})
         return str(said["namespace"])
+
+    async def projects(self, owner: str, groups: Collection[str]) -> tuple[Membership, ...]:
+        """Have an owner's namespace lead to the projects of these groups and to no other; return
+        those that a pod may mount now (raises as `ensure`).
+        """
+        body = {"groups": sorted(groups)}
+        said = await self._ask("PUT", f"/namespaces/{owner}/projects", body)
+        return tuple(
+            Membership(name=str(one["name"]), is_reader=bool(one["is_reader"]))
+            for one in said["items"]
+        )
 
     async def remove(self, owner: str) -> bool:
         """Have an owner's namespace go; tell whether it is gone (raises as `ensure`)."""

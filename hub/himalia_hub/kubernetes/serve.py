@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,12 +27,13 @@ from himalia_hub.kubernetes.cluster import Cluster
 from himalia_hub.kubernetes.inner_tls import inner_tls
 from himalia_hub.kubernetes.reconcile import Reconciler
 from himalia_hub.kubernetes.settings import Kubernetes
+from himalia_hub.kubernetes.shares import Shares
 from himalia_hub.kubernetes.storage import Storage
 from himalia_hub.plain import PlainHandler
 from himalia_hub.settings import Himalia
 from himalia_hub.state import State
 
-_BODY_BYTES = 16_384
+_BODY_BYTES = 262_144
 _FIRST_REPAIR_SECONDS = 5.0
 _log = logging.getLogger("himalia.namespaces")
 
@@ -54,6 +55,8 @@ def main(start: Start) -> None:
     """
     c = PyFileConfigLoader(str(start.config)).load_config()
     himalia, settings = Himalia(config=c), Kubernetes(config=c)
+    if settings.projects and not settings.nfs_server:
+        raise InvalidInput("c.Kubernetes.projects are folders of an NFS export: set nfs_server.")
     token = State.of(himalia).secret("namespaces-token")
     asyncio.run(_serve(start, himalia, settings, token))
 
@@ -71,7 +74,8 @@ async def _serve(start: Start, himalia: Himalia, settings: Kubernetes, token: st
         tls = inner_tls(settings)
         port = settings.namespaces_port if start.port is None else start.port
         sockets = bind_sockets(port, start.host)
-        _listen(stack, application(reconciler, token), sockets, tls.server() if tls else None)
+        serving = application(reconciler, Shares(settings, cluster), token)
+        _listen(stack, serving, sockets, tls.server() if tls else None)
         if tls is not None:
             # A node that asks whether this lives has no certificate.
             looked_at = bind_sockets(settings.health_port, start.host)
@@ -107,14 +111,15 @@ async def _repair(reconciler: Reconciler, every_seconds: float) -> None:
         await asyncio.sleep(every_seconds)
 
 
-def application(reconciler: Reconciler, token: str) -> web.Application:
+def application(reconciler: Reconciler, shares: Shares, token: str) -> web.Application:
     """Return what answers requests."""
     parts = {"reconciler": reconciler, "token": token}
     return web.Application(
         [
             *_health(reconciler, token),
             (r"/namespaces", _Namespaces, parts),
-            (r"/namespaces/([^/]+)", _Namespace, parts),
+            (r"/namespaces/([^/]+)", _Namespace, {**parts, "shares": shares}),
+            (r"/namespaces/([^/]+)/projects", _Projects, {**parts, "shares": shares}),
         ],
         log_function=lambda _: None,
     )
@@ -175,7 +180,32 @@ class _Namespaces(_Handler):
         self.say(200, {"owners": sorted(tenant.owner for tenant in tenants)})
 
 
-class _Namespace(_Handler):
+class _OfOne(_Handler):
+    shares: Shares
+
+    @override
+    def initialize(self, reconciler: Reconciler, token: str, shares: Shares) -> None:  # type: ignore[override]
+        super().initialize(reconciler, token)
+        self.shares = shares
+
+
+class _Groups(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    groups: Annotated[tuple[Annotated[str, Field(max_length=255)], ...], Field(max_length=1000)]
+
+
+class _Projects(_OfOne):
+    async def put(self, owner: str) -> None:
+        try:
+            said = _Groups.model_validate_json(self.request.body)
+        except ValidationError:
+            raise InvalidInput('The body is {"groups": [name, …]}.') from None
+        found = await self.shares.ensure(_known(owner), said.groups)
+        self.say(200, {"items": [asdict(one) for one in found]})
+
+
+class _Namespace(_OfOne):
     async def put(self, owner: str) -> None:
         try:
             wish = _Wish.model_validate_json(self.request.body)
@@ -186,6 +216,8 @@ class _Namespace(_Handler):
 
     async def delete(self, owner: str) -> None:
         is_gone = await self.reconciler.remove(_known(owner))
+        if is_gone:
+            await self.shares.after_end(owner)
         self.say(200 if is_gone else 202, {"state": "gone" if is_gone else "ending"})
 
 

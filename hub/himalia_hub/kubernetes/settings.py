@@ -11,6 +11,7 @@ from traitlets import Bool, Dict, Enum, Float, Int, List, Unicode, default, vali
 from traitlets.config import Configurable
 
 from himalia_hub.kubernetes.profiles import bytes_of, read
+from himalia_hub.kubernetes.projects import read_projects
 
 CLOSED = (
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
@@ -142,6 +143,13 @@ class Kubernetes(Configurable):
         it; without both: everybody) and ``is_default``.""",
     ).tag(config=True)
 
+    projects = List(
+        Dict(),
+        help="""Folders that groups share, each a folder below ``projects`` of the NFS export and at
+        ``/projects/<name>`` in the sessions and runs of their members. Each has a ``name``, the
+        ``groups`` whose members may write there and may have ``readers``, groups that read.""",
+    ).tag(config=True)
+
     node_selector = Dict(
         help="""Labels of the nodes that sessions and jobs may run on.""",
     ).tag(config=True)
@@ -194,6 +202,7 @@ class Kubernetes(Configurable):
         help="""Where sessions and jobs find control. By default
         ``http://control.<release_namespace>:8300``.""",
     ).tag(config=True)
+
     control_parts_url = Unicode(
         help="""Where the proxy and the hub find control. By default ``control_url``; with
         ``tls_folder`` it is ``https://control.<release_namespace>:8443``.""",
@@ -212,8 +221,8 @@ class Kubernetes(Configurable):
         their own. Empty: parts speak without TLS.""",
     ).tag(config=True)
 
-
     control_port = Int(8300, help="""Port that control listens on.""").tag(config=True)
+
     control_tls_port = Int(
         8443,
         help="""Port that control listens on for other parts of the hub, with ``tls_folder``.
@@ -229,7 +238,6 @@ class Kubernetes(Configurable):
         help="""Port that the process that makes namespaces says on whether it lives, with
         ``tls_folder``: nodes have no certificate.""",
     ).tag(config=True)
-
 
     namespaces_port = Int(
         8400, help="""Port that the process that makes namespaces listens on."""
@@ -252,6 +260,7 @@ class Kubernetes(Configurable):
         "himalia-runs",
         help="""ClusterRole that control has in each user's namespace, and nowhere else.""",
     ).tag(config=True)
+
     self_test = Unicode(
         help="""Command that sees whether users are apart; the admin page shows it as the next step.
         By default ``helm test himalia --namespace <release_namespace>``.""",
@@ -283,15 +292,6 @@ class Kubernetes(Configurable):
     def _default_control_url(self) -> str:
         return f"http://control.{self.release_namespace}:{self.control_port}"
 
-    @default("quota")
-    def _default_quota(self) -> dict[str, str]:
-        return {
-            "pods": "100",
-            "persistentvolumeclaims": "10",
-            "services.loadbalancers": "0",
-            "services.nodeports": "0",
-        }
-
     @default("namespaces_url")
     def _default_namespaces_url(self) -> str:
         if self.tls_folder:
@@ -311,6 +311,15 @@ class Kubernetes(Configurable):
     @default("self_test")
     def _default_self_test(self) -> str:
         return f"helm test himalia --namespace {self.release_namespace}"
+
+    @default("quota")
+    def _default_quota(self) -> dict[str, str]:
+        return {
+            "pods": "100",
+            "persistentvolumeclaims": str(10 + len(self.projects)),
+            "services.loadbalancers": "0",
+            "services.nodeports": "0",
+        }
 
     @default("limits")
     def _default_limits(self) -> dict[str, dict[str, str]]:
@@ -345,6 +354,10 @@ class Kubernetes(Configurable):
     @validate("closed_ranges")
     def _good_ranges(self, proposal: dict[str, list[str]]) -> list[str]:
         return [str(ipaddress.ip_network(one)) for one in proposal["value"]]
+
+    @validate("projects")
+    def _good_projects(self, proposal: dict[str, Any]) -> list[dict[str, Any]]:
+        return read_projects(proposal["value"])
 
     @validate("profiles")
     def _good_profiles(self, proposal: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from datetime import UTC
 from functools import cache, cached_property
@@ -27,6 +27,7 @@ from himalia_hub.kubernetes.asking import Namespaces
 from himalia_hub.kubernetes.bundle import CLAIM, OWNER, PART_OF, SESSION_ACCOUNT
 from himalia_hub.kubernetes.inner_tls import InnerTls
 from himalia_hub.kubernetes.profiles import offered, open_to
+from himalia_hub.kubernetes.projects import Membership, mounts_of, volumes_of
 from himalia_hub.kubernetes.settings import Kubernetes
 from himalia_hub.later import settings_of
 from himalia_hub.settings import Himalia
@@ -69,6 +70,10 @@ class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
     @cached_property
     def _unprofiled(self) -> dict[str, Any]:
         return {name: copy.deepcopy(getattr(self, name)) for name in _PROFILED}
+
+    @cached_property
+    def _unshared(self) -> tuple[Any, Any]:
+        return copy.deepcopy(self.volumes), copy.deepcopy(self.volume_mounts)
 
     @default("enable_user_namespaces")
     def _in_namespaces(self) -> bool:
@@ -241,9 +246,18 @@ class HimaliaKubeSpawner(KubeSpawner):  # type: ignore[misc]
             settings = self.kubernetes
             namespaces = _namespaces(settings.namespaces_url, token, settings.tls_folder)
             await namespaces.ensure(self.owner, self.user.name)
+            if settings.projects:
+                groups = [group.name for group in self.user.groups]
+                self._share(await namespaces.projects(self.owner, groups))
             self._rights_until_mono = time.monotonic() + _RIGHTS_SECONDS
         except HimaliaError as error:
             raise NotStarted(error.message) from error
+
+    def _share(self, members: Iterable[Membership]) -> None:
+        """Have the pod that is made now have these projects, and no other."""
+        volumes, mounts = self._unshared
+        self.volumes = [*copy.deepcopy(volumes), *volumes_of(members)]
+        self.volume_mounts = [*copy.deepcopy(mounts), *mounts_of(members)]
 
     @override
     async def _make_create_pod_request(self, pod: V1Pod, request_timeout: float) -> bool:

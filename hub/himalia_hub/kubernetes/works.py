@@ -16,6 +16,7 @@ from himalia_hub.control.works import Works
 from himalia_hub.kubernetes.asking import Namespaces
 from himalia_hub.kubernetes.bundle import CA_CONFIG, CLAIM, RUN_ACCOUNT
 from himalia_hub.kubernetes.inner_tls import client_of
+from himalia_hub.kubernetes.members import Memberships
 from himalia_hub.kubernetes.offers import Offers
 from himalia_hub.kubernetes.pods import HOME
 from himalia_hub.kubernetes.settings import Kubernetes
@@ -60,7 +61,11 @@ async def kubernetes(settings: Kubernetes, token: str) -> Works:
             ),
             launch=PodAgents(api, pods).launch,
             backend=lambda agents, people: KubernetesBackend(
-                agents, api, pods, Offers(settings, people)
+                agents,
+                api,
+                pods,
+                Offers(settings, people),
+                Memberships(settings, people, namespaces),
             ),
             look=api.look,
             close=stack.pop_all().aclose,

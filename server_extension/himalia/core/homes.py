@@ -24,6 +24,8 @@ RESCUED = "HIMALIA_RESCUED_HOME"
 """Variable that names the home which cannot be written to, where a server runs without it."""
 SIZE = "HIMALIA_HOME_BYTES"
 """Variable with the size that was agreed on, where the file system is shared by many homes."""
+PROJECTS = "/projects"
+"""Where pods of a cluster have the folders that their user has with others."""
 ALMOST_FULL = 0.9
 _WALK_SECONDS = 20.0
 _WALK_ENTRIES = 1_000_000

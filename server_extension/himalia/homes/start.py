@@ -10,9 +10,10 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 
-from himalia.core.homes import RESCUED
+from himalia.core.homes import PROJECTS, RESCUED
 
 WHY = "HIMALIA_RESCUED_WHY"
 PAGE = "/himalia/home"
@@ -34,9 +35,20 @@ def main() -> None:
         changed = rescue(os.environ, home, Path(scratch), why)
         os.environ.clear()
         os.environ.update(changed)
+    else:
+        lead_to(Path(PROJECTS), home / "projects")
     from jupyterhub.singleuser import main as serve  # noqa: PLC0415 - reads the variables
 
     serve()
+
+
+def lead_to(place: Path, link: Path) -> None:
+    """Have a link in the home lead to what lies beside it, as long as that is there."""
+    with suppress(OSError):
+        if place.is_dir() and not os.path.lexists(link):
+            link.symlink_to(place)
+        elif not place.is_dir() and link.is_symlink() and link.readlink() == place:
+            link.unlink()
 
 
 def trouble(home: Path) -> str | None:

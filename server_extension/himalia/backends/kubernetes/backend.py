@@ -26,7 +26,7 @@ from himalia.backends.kubernetes.denials import denied, passing
 from himalia.backends.kubernetes.launching import clear_away
 from himalia.backends.kubernetes.pods import RUNS, attempt_of, owner_of, run_pod
 from himalia.backends.kubernetes.profiles import Profiles, granted, no_profiles
-from himalia.backends.kubernetes.settings import PodSettings
+from himalia.backends.kubernetes.settings import PodSettings, Shares, no_shares
 from himalia.backends.kubernetes.states import is_over, why_ending, why_gone
 from himalia.backends.kubernetes.waits import Waits
 from himalia.backends.kubernetes.watching import Pods, Watching
@@ -56,10 +56,16 @@ class KubernetesBackend(Backend):
     name: ClassVar[str] = "kubernetes"
 
     def __init__(
-        self, agents: Agents, api: Api, settings: PodSettings, profiles: Profiles = no_profiles
+        self,
+        agents: Agents,
+        api: Api,
+        settings: PodSettings,
+        profiles: Profiles = no_profiles,
+        shares: Shares = no_shares,
     ) -> None:
         self._agents = agents
         self._profiles = profiles
+        self._shares = shares
         self._folders = AgentBackend(agents)
         self._api = api
         self._settings = settings
@@ -111,7 +117,8 @@ class KubernetesBackend(Backend):
         await self._folders.start(ref, plan)
         if (await self._look(ref)).phase is Phase.STARTING:
             # Nobody has begun. Whoever makes the pod, there is one of that name.
-            await self._make(ref, run_pod(ref, plan, self._settings, given))
+            settings = replace(self._settings, shares=await self._shares(ref.owner))
+            await self._make(ref, run_pod(ref, plan, settings, given))
 
     async def _look(self, ref: AttemptRef) -> Observation:
         """Return what one folder says (:raises Unavailable:)."""

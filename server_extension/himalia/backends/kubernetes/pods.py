@@ -8,7 +8,7 @@ from typing import Any
 
 from himalia.backends.base import AttemptRef
 from himalia.backends.kubernetes.profiles import PodProfile
-from himalia.backends.kubernetes.settings import PodSettings
+from himalia.backends.kubernetes.settings import PodSettings, Share
 from himalia.core.homes import SIZE
 from himalia.core.spec import Resources
 from himalia.kinds.base import RunPlan
@@ -105,6 +105,7 @@ def _pod(owner: str, name: str, labels: dict[str, str], settings: PodSettings) -
         "volumes": [
             {"name": "home", "persistentVolumeClaim": {"claimName": settings.claim}},
             {"name": "tmp", "emptyDir": {"sizeLimit": str(settings.scratch_bytes)}},
+            *(_share_volume(share) for share in settings.shares),
             *_authorities_volume(settings),
         ],
     }
@@ -132,6 +133,10 @@ def _container(
     mounts: list[Manifest] = [
         {"name": "home", "mountPath": home},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+    ]
+    mounts += [
+        {"name": one.claim, "mountPath": one.path, "readOnly": one.is_read_only}
+        for one in settings.shares
     ]
     if settings.authorities:
         mounts.append({"name": "authorities", "mountPath": _AUTHORITIES, "readOnly": True})
@@ -188,6 +193,11 @@ def _amounts(requests: dict[str, float], limits: dict[str, float]) -> Manifest:
         return {"cpu": f"{math.ceil(of['cpu'] * 1000)}m", "memory": str(math.ceil(of["memory"]))}
 
     return {"requests": words(requests), "limits": words(limits)}
+
+
+def _share_volume(share: Share) -> Manifest:
+    source = {"claimName": share.claim, "readOnly": share.is_read_only}
+    return {"name": share.claim, "persistentVolumeClaim": source}
 
 
 def _authorities_volume(settings: PodSettings) -> list[Manifest]:

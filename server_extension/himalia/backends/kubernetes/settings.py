@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A folder beside the home that an owner has with others."""
+
+    claim: str
+    """In the owner's namespace."""
+    path: str
+    """Where a run finds it."""
+    is_read_only: bool
+
+
+Shares = Callable[[str], Awaitable[Sequence[Share]]]
+"""Gives those that an owner has now (:raises Unavailable: that is not known now)."""
+
+
+async def no_shares(_owner: str) -> Sequence[Share]:
+    """Give nobody any."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +50,8 @@ class PodSettings:
     pull_policy: str = "IfNotPresent"
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Mapping[str, Any]] = ()
+    shares: Sequence[Share] = ()
+    """Of one owner; a run's pod has them."""
     authorities: str = ""
     """A ConfigMap in the owner's namespace whose ``ca.crt`` is trusted beside the usual ones."""
     cpu: float = 0.25
