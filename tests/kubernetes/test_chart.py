@@ -115,7 +115,7 @@ def test_074_every_pod_is_let_in_where_only_the_strictest_are(
     cluster: Cluster, space: str, usual: list[dict[str, Any]], full: list[dict[str, Any]]
 ) -> None:
     found = [*pods(usual).values(), *pods(full).values()]
-    assert len(found) == 14
+    assert len(found) == 16
     for name in ("hub", "control", "namespaces"):
         cluster.kubectl("create", "serviceaccount", name, "--namespace", space)
     # The API server's own evaluator refuses what is less strict.

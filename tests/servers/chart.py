@@ -63,7 +63,7 @@ def of_kind(objects: Sequence[Object], *kinds: str) -> dict[str, Object]:
 def pods(objects: Sequence[Object]) -> dict[str, Object]:
     """Return what pods the objects make, as pods."""
     found = of_kind(objects, "Pod")
-    for name, one in of_kind(objects, "Deployment", "StatefulSet").items():
+    for name, one in of_kind(objects, "Deployment", "StatefulSet", "DaemonSet").items():
         template = one["spec"]["template"]
         metadata = {**template["metadata"], "name": name}
         spec = dict(template["spec"])
