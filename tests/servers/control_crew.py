@@ -12,15 +12,14 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import TypeAdapter
 from typing_extensions import override
 
-from himalia.core.names import namespace
-from himalia_hub.control.hub_api import HubUser
+from himalia.core.names import namespace, owner_id
 from tests.servers.cluster import UID, Cluster
 from tests.servers.cluster_hub import ClusterHub
 from tests.servers.hub import free_port
@@ -34,8 +33,12 @@ _CONFIG = f"""
 import os
 c.Himalia.state = os.environ.get({_STATE!r}, c.Himalia.state)
 c.Himalia.store_url = {{store!r}}
+c.Kubernetes.profiles = [
+    {{{{"name": "small", "cpu": 2, "memory": "1Gi", "cpu_guarantee": 0.02,
+        "memory_guarantee": "128Mi", "is_default": True}}}},
+]
 """
-"""Each control has a folder of its own, as in a pod."""
+"""Each control has a folder of its own, as in a pod. Runs come up on a full machine too."""
 _AGAIN_SECONDS = 0.2
 
 
@@ -103,8 +106,8 @@ class Member:
     one has.
     """
 
-    def __init__(self, crew: Crew, user: HubUser, token: str) -> None:
-        self.name, self.owner = user.name, user.owner
+    def __init__(self, crew: Crew, name: str, *, owner: str, token: str) -> None:
+        self.name, self.owner = name, owner
         self.space = namespace(self.owner, crew.prefix)
         self.refusals: Counter[str] = Counter()
         """How often it was told to ask later, by the words."""
@@ -118,7 +121,8 @@ class Member:
         """Make a user with a home."""
         made = (await crew.api("POST", f"users/{name}")).json()
         token = (await crew.api("POST", f"users/{name}/tokens", json={})).json()["token"]
-        member = cls(crew, TypeAdapter(HubUser).validate_python(made), token)
+        owner = owner_id(made["name"], datetime.fromisoformat(made["created"]))
+        member = cls(crew, name, owner=owner, token=token)
         await member.ask("GET", "environments")
         return member
 
@@ -154,7 +158,9 @@ class Member:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def submit(self, notebook: str, *, key: str, **spec: Any) -> Any:
-        """Make a job that runs; return it."""
+        """Make a job that runs, in a small pod unless it says otherwise; return it."""
+        if "resources" not in spec:
+            spec["profile"] = "small"
         body = {"name": key, "spec": {"notebook": notebook, **spec}}
         return await self.ask("POST", "jobs", json=body, headers={"Idempotency-Key": key})
 
