@@ -205,19 +205,21 @@ async def test_a_namespace_that_is_deleted_is_told_of_and_comes_back_with_all_th
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": held}
     crew.cluster.kubectl("create", "--filename=-", *inside, given=config)
     begun = time.monotonic()
-    crew.cluster.kubectl("delete", "namespace", alice.space, "--wait=false")
-    told = await until_told(alice, live, "out_of_sight")
-    assert told["status"] == "running", told
-    assert "being deleted" in told["reason"]["message"], told
-    # It could be looked at in time, and started anew, or could not.
-    told = await until_told(alice, large, "unavailable", "out_of_sight")
-    assert "being deleted" in told["reason"]["message"], told
-    refused = await alice.once("POST", f"jobs/{regular['id']}/runs", json={})
-    assert refused.status_code == 503, refused.text
-    assert "being deleted" in refused.json()["error"]["message"]
-    assert time.monotonic() - begun < allowed(60, begun), told
-    bare = '{"metadata": {"finalizers": null}}'
-    crew.cluster.kubectl("patch", "configmap/held", *inside, "--type=merge", "--patch", bare)
+    try:
+        crew.cluster.kubectl("delete", "namespace", alice.space, "--wait=false")
+        told = await until_told(alice, live, "out_of_sight")
+        assert told["status"] == "running", told
+        assert "being deleted" in told["reason"]["message"], told
+        # It could be looked at in time, and started anew, or could not.
+        told = await until_told(alice, large, "unavailable", "out_of_sight")
+        assert "being deleted" in told["reason"]["message"], told
+        refused = await alice.once("POST", f"jobs/{regular['id']}/runs", json={})
+        assert refused.status_code == 503, refused.text
+        assert "being deleted" in refused.json()["error"]["message"]
+        assert time.monotonic() - begun < allowed(60, begun), told
+    finally:
+        bare = '{"metadata": {"finalizers": null}}'
+        crew.cluster.kubectl("patch", "configmap/held", *inside, "--type=merge", "--patch", bare)
     # What is to run is what brings it back.
     ended = await alice.ended(live)
     assert (ended["status"], ended["attempt"], ended["lost_attempts"]) == ("succeeded", 2, 1)
