@@ -77,10 +77,11 @@ pytest: $(VENV)/dev $(VENV)/himalia hub-environment hub-proxy chromium postgres 
 coverage: COVERAGE := --cov --cov-branch --cov-report=term:skip-covered
 coverage: pytest ## Run every test and say which lines none of them reaches, which takes longer
 
+ON_PODS := tests/kubernetes tests/contract/backend tests/contract/test_service_runs.py
 test-kubernetes: export HIMALIA_SERVER_PYTHON ?= $(HUB_PREFIX)/bin/python
 test-kubernetes: $(VENV)/dev $(VENV)/himalia images hub-environment hub-proxy ## Run the tests that need a cluster (KUBECONFIG, HIMALIA_TEST_...)
 	$(BIN)/uv pip install --quiet --python $(HIMALIA_SERVER_PYTHON) --require-hashes -r requirements/cluster.txt
-	$(BIN)/pytest tests/kubernetes tests/contract/backend -k kubernetes $(ARGS)
+	$(BIN)/pytest $(ON_PODS) -k kubernetes $(ARGS)
 
 lint: $(VENV)/dev $(VENV)/himalia ## Run the linters, the type checkers and the panel's unit tests
 	$(BIN)/ruff check .

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
-from urllib.parse import quote, unquote
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets, bind_unix_socket
-from typing_extensions import override
 
-from himalia.agents.backend import AgentBackend
-from himalia.agents.fleet import Agents
-from himalia.agents.premises import AgentPremises
-from himalia.backends.base import Backend
-from himalia.backends.local.backend import LocalBackend
 from himalia.core.local import LocalService, LocalSettings
-from himalia.core.local_premises import LocalPremises
 from himalia.core.model import (
     Inputs,
     Missed,
@@ -36,27 +24,17 @@ from himalia.core.model import (
 )
 from himalia.core.names import new_id
 from himalia.core.places import Places
-from himalia.core.premises import Premises
 from himalia.core.service import Caller, WorkloadService
 from himalia.core.spec import Spec
-from himalia.handlers.base import Api
-from himalia.handlers.control import control_application
-from himalia.handlers.routes import table
 from himalia.kinds.job import JobSpec
-from himalia.kinds.registry import Kinds, load_kinds
-from himalia.remote import RemoteService
-from himalia.remote.transport import Transport
+from himalia.kinds.registry import load_kinds
 from himalia.store import schema
 from himalia.store.base import Held, Store
 from himalia.store.database import store_url
 from himalia.store.sql import SqlStore
 from himalia.store.team import TeamStore
-from himalia_hub.control.handlers import Gate, hub_application, hub_handlers
-from himalia_hub.control.hub_api import HubApi
-from himalia_hub.control.tokens import Tokens
 from tests.contract.asker import Asker
-from tests.servers.hub_api import HubApiServer
-from tests.servers.people import People, quick
+from tests.contract.compositions import ON_PODS, SERVICES
 from tests.servers.postgres import Postgres
 
 # A store is a fixture that gives the address of an empty one.
@@ -205,128 +183,45 @@ def make() -> Maker:
     return Maker()
 
 
-class _Naming(Transport):
-    """Says for whom it asks, where over a real socket the system would say it."""
-
-    @override
-    def _headers(self, caller: Caller) -> dict[str, str]:
-        return super()._headers(caller) | {_OWNER: quote(caller.owner)}
-
-
-@asynccontextmanager
-async def _remote(local: LocalService) -> AsyncIterator[WorkloadService]:
-    """The service over a Unix socket, as control serves it."""
-    routes = table(load_kinds().values())
-    api = Api(service=lambda: local, document=lambda: b"{}")
-    application = control_application(
-        routes, api, identify=lambda request: unquote(request.headers[_OWNER])
-    )
-    server = HTTPServer(application)
-    with TemporaryDirectory() as folder:
-        socket = Path(folder) / "socket"
-        server.add_socket(bind_unix_socket(str(socket), mode=0o600))
-
-        async def find() -> Path:
-            return socket
-
-        remote = RemoteService(_Naming(find=find))
-        try:
-            yield remote
-        finally:
-            await remote.close()
-            server.stop()
-            await server.close_all_connections()
-
-
-class _Bearing(Transport):
-    """Sends a token of the caller's, which a session or a job would have of its own."""
-
-    def __init__(self, url: str, hub: HubApiServer) -> None:
-        super().__init__(hub=url)
-        self._hub_api = hub
-        self._of: dict[str, str] = {}
-
-    @override
-    def _headers(self, caller: Caller) -> dict[str, str]:
-        if caller.owner not in self._of:
-            self._hub_api.add(caller.owner)
-            self._of[caller.owner] = self._hub_api.token(caller.owner)
-        token = self._of[caller.owner]
-        return super()._headers(caller) | {"Authorization": f"token {token}"}
-
-
-@asynccontextmanager
-async def _hub(local: LocalService) -> AsyncIterator[WorkloadService]:
-    """The service over TCP, as a hub's control serves it to bearers of the hub's tokens."""
-    hub = HubApiServer().start()
-    asking = HubApi(hub.url, hub.service_token)
-    team = local.parts.store.team
-    tokens = Tokens(asking, team=lambda: team, met=lambda person: team.people.seen((person,)))
-    api = Api(service=lambda: local, document=lambda: b"{}")
-    gate = Gate(tokens=tokens, administration=not_asked)
-    handlers = hub_handlers(table(load_kinds().values()), api, gate, base="/services/himalia/")
-    server = HTTPServer(hub_application(handlers, api, gate))
-    (listening,) = bind_sockets(0, "127.0.0.1")
-    server.add_socket(listening)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/services/himalia/"
-    remote = RemoteService(_Bearing(url, hub))
-    try:
-        yield remote
-    finally:
-        await remote.close()
-        server.stop()
-        await server.close_all_connections()
-        await asking.close()
-        await hub.close()
-
-
-def not_asked() -> NoReturn:
-    """Stand where administration would be."""
-    raise AssertionError("users' routes ask no administration")
-
-
-def _own_files(places: Places, kinds: Kinds, _people: People) -> tuple[Backend, Premises]:
-    return LocalBackend(places), LocalPremises(places, kinds)
-
-
-def _agents(_places: Places, _kinds: Kinds, people: People) -> tuple[Backend, Premises]:
-    agents = Agents(people.of_owner, quick())
-    return AgentBackend(agents), AgentPremises(agents)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of the tests of services on pods what would be the same without."""
+    left = [
+        item
+        for item in items
+        if isinstance(item, pytest.Function)
+        and hasattr(item, "callspec")
+        and item.callspec.params.get("composed") == "kubernetes"
+        and item.path.name not in ON_PODS
+    ]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Composition:
-    """What a service is over: who touches files, and how one asks."""
+class Composed:
+    """A service, what is behind it, and who may ask it."""
 
-    files: Callable[[Places, Kinds, People], tuple[Backend, Premises]]
-    over: Callable[[LocalService], AbstractAsyncContextManager[WorkloadService]]
-
-
-SERVICES = {
-    "local": Composition(files=_own_files, over=nullcontext),
-    "remote": Composition(files=_own_files, over=_remote),
-    "hub": Composition(files=_own_files, over=_hub),
-    "agents": Composition(files=_agents, over=nullcontext),
-}
-
-_OWNER = "Test-Owner"
+    local: LocalService
+    service: WorkloadService
+    caller: Callable[[str], Caller]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=sorted(SERVICES))
 async def composed(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, people: People
-) -> AsyncIterator[tuple[LocalService, WorkloadService]]:
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Composed]:
     """An open service with a state folder of its own, kept for all of its tests, and what is
     behind it.
     """
     composition = SERVICES[request.param]
     places = Places(home=tmp_path_factory.mktemp("home")).prepare()
     kinds = load_kinds()
-    backend, premises = composition.files(places, kinds, people)
+    files = await composition.files(places, kinds, request)
     local = LocalService(
         store=SqlStore(places.store, kinds.decode_spec),
-        backend=backend,
-        premises=premises,
+        backend=files.backend,
+        premises=files.premises,
         kinds=kinds,
         places=places,
         settings=LocalSettings(max_running=2),
@@ -334,32 +229,30 @@ async def composed(
     await local.open()
     try:
         async with composition.over(local) as opened:
-            yield local, opened
+            yield Composed(local=local, service=opened, caller=files.caller)
     finally:
         await local.close()
 
 
 @pytest.fixture(scope="session")
-def service(composed: tuple[LocalService, WorkloadService]) -> WorkloadService:
+def service(composed: Composed) -> WorkloadService:
     """An open service."""
-    return composed[1]
+    return composed.service
 
 
 @pytest.fixture(scope="session")
-def team(composed: tuple[LocalService, WorkloadService]) -> TeamStore:
+def team(composed: Composed) -> TeamStore:
     """What the service's team keeps, as an admin changes it."""
-    return composed[0].parts.store.team
+    return composed.local.parts.store.team
 
 
 @pytest.fixture
-def alice(service: WorkloadService, people: People) -> Asker:
-    """A caller nobody heard of before."""
-    root = people.root("alice")
-    return Asker(service=service, caller=Caller(owner=f"alice-{new_id('usr')}", root=root))
+def alice(composed: Composed) -> Asker:
+    """A caller nobody heard of before, but on pods."""
+    return Asker(service=composed.service, caller=composed.caller("alice"))
 
 
 @pytest.fixture
-def bob(service: WorkloadService, people: People) -> Asker:
+def bob(composed: Composed) -> Asker:
     """Another one, on the same service."""
-    root = people.root("bob")
-    return Asker(service=service, caller=Caller(owner=f"bob-{new_id('usr')}", root=root))
+    return Asker(service=composed.service, caller=composed.caller("bob"))

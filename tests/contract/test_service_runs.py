@@ -143,9 +143,9 @@ async def test_a_run_that_has_not_ended_can_be_neither_repeated_nor_deleted(alic
     await alice.service.workloads.delete(alice.caller, "job", workload.id)
 
 
-async def test_the_service_tells_how_it_does_and_where_notebooks_run(alice):
+async def test_the_service_tells_how_it_does_and_where_notebooks_run(alice, composed):
     status = await alice.service.status(alice.caller)
-    assert (status.backend, status.limit) == ("local", 2)
+    assert (status.backend, status.limit) == (composed.local.parts.backend.name, 2)
     assert status.memory_bytes > 0
     environments = await alice.service.environments(alice.caller)
     assert environments[0].name == "python3"
