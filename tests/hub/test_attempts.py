@@ -70,7 +70,7 @@ def test_088_no_number_of_names_fills_the_memory(attempts: Attempts) -> None:
     try:
         for number in range(20):
             attempts.take({("account", f"{name}{number}"): TEN})
-        for number in range(5000):
+        for number in range(10_000):
             attempts.take({("account", str(number)): TEN})
         now, _ = tracemalloc.get_traced_memory()
     finally:
