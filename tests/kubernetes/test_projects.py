@@ -34,6 +34,23 @@ def volumes(hub: ClusterHub, person: Person) -> list[Any]:
     return found
 
 
+def steal(hub: ClusterHub, thief: Person, volume: str) -> tuple[str, ...]:
+    """Claim somebody else's volume in one's own namespace; return what names the claim."""
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "thief", "namespace": thief.space},
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "",
+            "volumeName": volume,
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    hub.cluster.kubectl("create", "--filename=-", given=claim)
+    return "persistentvolumeclaim", "thief", "--namespace", thief.space
+
+
 async def test_033_a_projects_folder_is_its_members_and_nobody_elses(
     cluster_hub: ClusterHub,
 ) -> None:
@@ -60,25 +77,13 @@ async def test_033_a_projects_folder_is_its_members_and_nobody_elses(
         assert "projects" not in sam.run("cat", "/proc/mounts")
         assert volumes(hub, sam) == []
         (of_pia,) = volumes(hub, pia)
-        thief = {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "thief", "namespace": sam.space},
-            "spec": {
-                "accessModes": ["ReadWriteMany"],
-                "storageClassName": "",
-                "volumeName": of_pia["metadata"]["name"],
-                "resources": {"requests": {"storage": "1Gi"}},
-            },
-        }
-        hub.cluster.kubectl("create", "--filename=-", given=thief)
-        where = ("persistentvolumeclaim", "thief", "--namespace", sam.space)
+        claimed = steal(hub, sam, of_pia["metadata"]["name"])
 
         # Jobs have it too.
         run = await pia.job("print(open('/projects/atlas/sub/data.txt').read().split())")
         assert (await pia.ended(run["id"]))["status"] == "succeeded"
         assert "['one', 'two']" in await pia.said(run["id"])
-        assert hub.cluster.get(*where)["status"]["phase"] != "Bound"
+        assert hub.cluster.get(*claimed)["status"]["phase"] != "Bound"
 
         # Who leaves the group has it until the next start.
         await hub.api("DELETE", "groups/atlas/users", json={"users": ["pia"]})
