@@ -208,6 +208,17 @@ async def test_076_the_charts_own_test_finds_users_apart(release: Release, boss:
     assert "wrong" not in words
 
 
+def images_of_runs(release: Release) -> set[str]:
+    """Return the images that Alice's runs have."""
+    home = release.session("alice")["metadata"]["namespace"]
+    chosen = ("--namespace", home, "--selector", "app.kubernetes.io/component=run")
+    return {
+        container["image"]
+        for pod in release.cluster.get("pods", *chosen)["items"]
+        for container in pod["spec"]["containers"]
+    }
+
+
 async def test_078_an_upgrade_keeps_secrets_sessions_and_jobs(alice: User) -> None:
     release = alice.release
     await alice.write(
@@ -224,14 +235,7 @@ async def test_078_an_upgrade_keeps_secrets_sessions_and_jobs(alice: User) -> No
 
     await until(runs)
     # What runs the job is what the session is, by digest.
-    home = release.session("alice")["metadata"]["namespace"]
-    chosen = ("--namespace", home, "--selector", "app.kubernetes.io/component=run")
-    images = {
-        container["image"]
-        for pod in release.cluster.get("pods", *chosen)["items"]
-        for container in pod["spec"]["containers"]
-    }
-    assert images == {release.cluster.image("session")}
+    assert images_of_runs(release) == {release.cluster.image("session")}
     secrets, session = release.secrets(), release.session("alice")["metadata"]["uid"]
     hub = release.get("pods", "--selector", "component=hub")["items"][0]["metadata"]["uid"]
     authority, certificates = release.authority(), release.certificates()
