@@ -28,8 +28,9 @@ from himalia.core.names import owner_id
 from tests.servers.cluster import UID
 from tests.servers.cluster_hub import ClusterHub
 from tests.servers.environment import proxy
-from tests.servers.hub import TOKEN, Hub, free_port
+from tests.servers.hub import TOKEN, Hub
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.ports import free_port
 
 OURS = """
 c.Kubernetes.repair_seconds = 600

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from himalia.control.launcher import stop_control
 from himalia.core.places import Places
 from tests.servers.chromium import browser, chromium, jp_asyncio_loop, jp_server_cleanup
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.ports import free_port
 
 __all__ = ["browser", "jp_asyncio_loop", "jp_server_cleanup"]
 
@@ -68,12 +68,6 @@ class Lab:
 
 
 RUNNING = pytest.StashKey[ExitStack]()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -122,7 +116,7 @@ def _started(folder: Path) -> Iterator[Lab]:
     """Start JupyterLab as a user does; stop it, and the user's control, at the end."""
     root = folder / "root"
     root.mkdir()
-    token, port = secrets.token_hex(16), _free_port()
+    token, port = secrets.token_hex(16), free_port()
     environment = _environment(folder)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]

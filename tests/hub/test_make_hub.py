@@ -16,8 +16,9 @@ import pytest
 
 from himalia_hub.loopback import is_loopback
 from tests.servers.environment import ROOT, proxy, server_python
-from tests.servers.hub import Hub, free_port
+from tests.servers.hub import Hub
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.ports import free_port
 from tests.servers.visitor import Visitor
 
 

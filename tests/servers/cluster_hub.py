@@ -26,8 +26,9 @@ from himalia.core.names import new_id
 from himalia_hub.kubernetes.asking import Namespaces
 from tests.servers.cluster import UID, Cluster
 from tests.servers.environment import proxy, server_python
-from tests.servers.hub import Hub, free_port
+from tests.servers.hub import Hub
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.ports import free_port
 
 _SECRETS = ("cookie-secret", "crypt-key", "proxy-token", "control-token")
 _SECRETS += ("control-cookies", "namespaces-token")

@@ -22,9 +22,9 @@ from typing_extensions import override
 from himalia.core.names import namespace, owner_id
 from tests.servers.cluster import UID, Cluster
 from tests.servers.cluster_hub import ClusterHub
-from tests.servers.hub import free_port
 from tests.servers.notebooks import notebook
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.ports import free_port
 
 HOME = "/home/jovyan"
 ENDS = frozenset({"succeeded", "failed", "stopped", "skipped"})

@@ -15,7 +15,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -33,6 +32,7 @@ import psutil
 from tests.servers.environment import proxy, server_python
 from tests.servers.hosts import Certificate, LocalHosts
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.ports import free_port
 from tests.servers.visitor import Visitor
 
 TOKEN = "token-of-the-tests-that-may-do-everything"
@@ -299,13 +299,6 @@ class Hub:
                     and str(self.state) in one.environ().get("HOME", "")
                 ):
                     yield one
-
-
-def free_port() -> int:
-    """Return a port that nobody has at the moment."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def _is_part(part: Part, command: list[str]) -> bool:

@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,7 @@ import httpx
 import pytest
 
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.ports import free_port
 
 VERSION = "26.4.0"
 _SHA256 = "1b6a11a2726ac8a8dc9c91d5fafe989a75ce4f1622d7f7b45c21d5bc16629c0a"
@@ -85,7 +85,7 @@ class Keycloak:
     """One Keycloak; what is changed in its realms stays so until it ends."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.issuer = f"{self.url}/realms/{TEAM}"
         self.secret = secrets.token_urlsafe(24)
@@ -263,12 +263,6 @@ def keycloak() -> Iterator[Keycloak]:
     """The one of this test session."""
     with Keycloak() as made:
         yield made
-
-
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 if __name__ == "__main__":

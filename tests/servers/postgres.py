@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +26,7 @@ import pytest
 from psycopg import sql
 
 from tests.servers.patience import PATIENCE_SECONDS
+from tests.servers.ports import free_port
 
 USER = "himalia"
 PASSWORD = "not-for-any-log"  # The server asks for none; tests look for it where it must not be.
@@ -69,7 +69,7 @@ class Postgres:
         self._account = _account()
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         if self._account is not None:
@@ -177,12 +177,6 @@ def _account() -> pwd.struct_passwd | None:
         return None
     names = {account.pw_name: account for account in pwd.getpwall()}
     return names.get("postgres") or names["nobody"]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
