@@ -25,6 +25,8 @@ FORMS = {
     r"^smtps?://\S+$": "must be an address that begins with smtp:// or smtps://",
     r"^[A-Za-z_][\w.-]*$": "must be the name of an exporter: html, markdown …",
     r"^[a-z]+$": "must be lower-case letters",
+    r"^([a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?)?$": "may hold small letters, digits and, between "
+    "them, hyphens: at most 42 characters",
 }
 """Every pattern of a field, in words; a test holds this to the models."""
 
