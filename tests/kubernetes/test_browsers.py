@@ -53,6 +53,12 @@ class Resident(User):
             return False
         return True
 
+    def stop_work(self) -> None:
+        """Stop the session, on the hub's page for that."""
+        self.page.goto(f"{self.hub.url}/hub/home")
+        self.page.get_by_role("button", name="Stop My Server").click()
+        self.page.get_by_role("button", name="Start My Server").wait_for()
+
     def run_in_session(self, *command: str) -> str:
         """Run a program in the session's pod."""
         about = self.pod()["metadata"]
@@ -93,6 +99,7 @@ def people(release: Release, browser: Browser) -> Iterator[tuple[Resident, Resid
     yield made[0], made[1]
     for user in made:
         user.shoot(f"cluster-end-of-{user.name}")
+        user.stop_work()
         user.page.context.close()
     assert not errors
 
@@ -126,9 +133,7 @@ def test_work_goes_on_without_its_session_and_its_result_is_opened_in_the_next(
     alice.shoot("cluster-running")
     token, space = alice.token(), alice.pod()["metadata"]["namespace"]
 
-    alice.page.goto(f"{alice.hub.url}/hub/home")
-    alice.page.get_by_role("button", name="Stop My Server").click()
-    alice.page.get_by_role("button", name="Start My Server").wait_for()
+    alice.stop_work()
     with pytest.raises(ValueError, match="not enough values"):
         alice.pod()
 
