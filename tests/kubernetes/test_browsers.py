@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.browser, pytest.mark.timeout(9
 GATE = """
 import pathlib, time
 end = time.monotonic() + 600
-while 'go.txt' not in [one.name for one in pathlib.Path.home().iterdir()]:
+while 'while-away.txt' not in [one.name for one in pathlib.Path.home().iterdir()]:
     assert time.monotonic() < end
     time.sleep(0.2)
 print('said by alice, who was away')
@@ -146,7 +146,7 @@ def test_work_goes_on_without_its_session_and_its_result_is_opened_in_the_next(
         assert rest.get(f"runs/{long}").json()["status"] == "running"
         alice.hub.cluster.kubectl(
             *("exec", "pod/himalia-agent", "--namespace", space),
-            *("--", "touch", "/home/jovyan/go.txt"),
+            *("--", "touch", "/home/jovyan/while-away.txt"),
         )
         _until_ended(rest, long)
         [schedule] = rest.get("schedules").json()["items"]
